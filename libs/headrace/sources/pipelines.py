@@ -1,0 +1,113 @@
+"""Read ``pipelines/*.yaml``: the file's own words, with its contracts put in, as a ``Definition``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from headrace.errors import ConfigurationError
+from headrace.pipeline.definition import Definition
+
+
+def read(path: Path) -> Definition:
+    """Return the definition that a pipeline file holds; contracts named by path stand beside the file.
+
+    Raises ``ConfigurationError`` naming the file, the line, the key and what to do.
+    """
+    text = _text(path, "write it with `headrace init NAME --from data.csv`, or run in the checkout")
+    root = _compose(path, text)
+    content = yaml.safe_load(text)
+    try:
+        _put_in_contracts(path, content)
+        return Definition.model_validate(content)
+    except ValidationError as error:
+        raise ConfigurationError(f"{path} is not a pipeline", why=_told(path, root, error), fix=f"edit {path}") from error
+
+
+def read_all(folder: Path) -> dict[str, Definition]:
+    """Return every pipeline of ``folder`` by name; a file's stem must be its pipeline's name."""
+    found = {path.stem: read(path) for path in sorted(folder.glob("*.yaml"))}
+    for stem, definition in found.items():
+        if stem != definition.name:
+            raise ConfigurationError(
+                f"{folder / stem}.yaml says name: {definition.name}", fix=f"call the file {definition.name}.yaml"
+            )
+    return found
+
+
+def find(name: str, folder: Path) -> Definition:
+    """Return the pipeline called ``name``; the error names those that exist."""
+    path = folder / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+        raise ConfigurationError(
+            f"there is no pipeline {name}", why=f"{folder} has: {known}", fix=f"headrace init {name} --from data.csv ..."
+        )
+    return read(path)
+
+
+def _text(path: Path, fix: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{path} does not exist", fix=fix) from error
+
+
+def _compose(path: Path, text: str) -> yaml.MappingNode:
+    """Return the YAML nodes, which know their lines."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is not YAML", why=str(error), fix=f"edit {path}") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigurationError(f"{path} is not a pipeline", why="it holds no keys", fix="start from pipelines/flights.yaml")
+    return root
+
+
+def _put_in_contracts(path: Path, content: dict[str, Any]) -> None:
+    records = content.get("records")
+    for record in records.values() if isinstance(records, dict) else ():
+        if isinstance(record, dict) and isinstance(record.get("contract"), str):
+            record["contract"] = _contract(path, path.parent / record["contract"])
+
+
+def _contract(path: Path, avsc: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(_text(avsc, f"correct the `contract:` that names it in {path}"))
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"{avsc}:{error.lineno} is not JSON", why=error.msg, fix=f"edit {avsc}") from error
+    return found
+
+
+def _told(path: Path, root: yaml.MappingNode, error: ValidationError) -> str:
+    """Return one line for each complaint: file:line, key, what is wrong."""
+    lines = []
+    for item in error.errors():
+        place = ".".join(map(str, item["loc"])) or "the file as a whole"
+        lines.append(f"{path}:{_line(root, item['loc'])} {place}: {item['msg']}{_got(item)}")
+    return "\n".join(lines)
+
+
+def _got(item: Any) -> str:
+    plain = isinstance(item["input"], str | int | float | bool)
+    return f", got {item['input']!r}" if plain and item["type"] != "extra_forbidden" else ""
+
+
+def _line(node: yaml.Node, place: tuple[int | str, ...]) -> int:
+    """Return the line of the deepest node on the way to ``place`` that the file has."""
+    for step in place:
+        below = _below(node, step)
+        if below is None:
+            break
+        node = below
+    return int(node.start_mark.line) + 1
+
+
+def _below(node: yaml.Node, step: int | str) -> yaml.Node | None:
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+        return node.value[step] if step < len(node.value) else None
+    if isinstance(node, yaml.MappingNode):
+        return next((value for key, value in node.value if key.value == str(step)), None)
+    return None
