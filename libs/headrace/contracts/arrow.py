@@ -1,0 +1,152 @@
+"""Avro schemas as Arrow schemas and back, and columns of an older writer as a newer reader wants them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.contracts.shape import MISSING, Field, Shape, record_shape
+
+_PHYSICAL = {
+    "boolean": pa.bool_(), "int": pa.int32(), "long": pa.int64(), "float": pa.float32(), "double": pa.float64(),
+    "bytes": pa.binary(), "string": pa.string(), "enum": pa.string(),
+}  # fmt: skip
+# Other logical types are read as the type below them, as Avro asks of a reader that does not know them.
+_LOGICAL = {
+    ("int", "date"): pa.date32(),
+    ("long", "timestamp-micros"): pa.timestamp("us", tz="UTC"),
+    ("long", "timestamp-millis"): pa.timestamp("ms", tz="UTC"),
+    ("long", "local-timestamp-micros"): pa.timestamp("us"),
+}
+_AVRO = {
+    **{arrow: avro for avro, arrow in _PHYSICAL.items() if avro != "enum"},
+    **{arrow: {"type": avro, "logicalType": logical} for (avro, logical), arrow in _LOGICAL.items()},
+}
+
+
+def arrow_schema(schema: Mapping[str, Any]) -> pa.Schema:
+    """Return the Arrow schema of a record's columns; raise ``ValueError`` for a schema without one."""
+    return pa.schema([_arrow_field(f) for f in record_shape(schema).fields])
+
+
+def arrow_type(shape: Shape) -> pa.DataType:
+    """Return the Arrow type of one column."""
+    if shape.kind == "record":
+        return pa.struct([_arrow_field(f) for f in shape.fields])
+    if shape.kind == "array":
+        return pa.list_(_arrow_field(shape.fields[0], "item"))
+    if shape.kind == "map":
+        return pa.map_(pa.string(), _arrow_field(shape.fields[0], "value"))
+    if shape.kind == "fixed":
+        return pa.binary(shape.size)
+    return _LOGICAL.get((shape.kind, shape.logical), _PHYSICAL[shape.kind])
+
+
+def _arrow_field(member: Field, name: str = "") -> pa.Field:
+    return pa.field(name or member.name, arrow_type(member.shape), nullable=member.shape.null is not None)
+
+
+def avro_schema(columns: pa.Schema, name: str, namespace: str) -> dict[str, Any]:
+    """Return a record schema for Arrow columns; records within are named after their field.
+
+    Nullable columns become unions with null that default to null. Raises ``ValueError`` for a type without an
+    Avro counterpart here.
+    """
+    fields = [_avro_field(f, f"{name}_{f.name}") for f in columns]
+    return {"type": "record", "name": name, "namespace": namespace, "fields": fields}
+
+
+def _avro_field(column: pa.Field, inner_name: str) -> dict[str, Any]:
+    avro = _avro_type(column.type, inner_name)
+    if column.nullable:
+        return {"name": column.name, "type": ["null", avro], "default": None}
+    return {"name": column.name, "type": avro}
+
+
+def _avro_type(arrow: pa.DataType, name: str) -> Any:
+    if pa.types.is_struct(arrow):
+        fields = [_avro_field(f, f"{name}_{f.name}") for f in arrow]
+        return {"type": "record", "name": name, "fields": fields}
+    if pa.types.is_map(arrow):
+        return {"type": "map", "values": _avro_field(arrow.item_field, name)["type"]}
+    if pa.types.is_list(arrow):
+        return {"type": "array", "items": _avro_field(arrow.value_field, name)["type"]}
+    if pa.types.is_fixed_size_binary(arrow):
+        return {"type": "fixed", "name": name, "size": arrow.byte_width}
+    if arrow not in _AVRO:
+        raise ValueError(f"{name}: Arrow's {arrow} has no Avro type here")
+    return _AVRO[arrow]
+
+
+def project(columns: pa.RecordBatch, reader_schema: Mapping[str, Any]) -> pa.RecordBatch:
+    """Return ``columns`` as ``reader_schema`` has them.
+
+    Fields that the writer did not have take their default, fields that the reader does not know fall away, and
+    numbers widen, at every depth. Raises ``ValueError`` where a default is missing or a value does not fit.
+    """
+    target = arrow_schema(reader_schema)
+    if columns.schema.equals(target):
+        return columns
+    fields = record_shape(reader_schema).fields
+    arrays = [
+        _member(dict(zip(columns.schema.names, columns.columns, strict=True)), f, len(columns))
+        for f in fields
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=target)
+
+
+def _member(written: Mapping[str, pa.Array], member: Field, length: int) -> pa.Array:
+    if member.name in written:
+        return _fit(written[member.name], member.shape)
+    if member.default is MISSING:
+        raise ValueError(f"field {member.name!r} was not written and has no default")
+    return pa.repeat(pa.scalar(_default(member), arrow_type(member.shape)), length)
+
+
+def _fit(column: pa.Array, shape: Shape) -> pa.Array:
+    target = arrow_type(shape)
+    if shape.null is None and column.null_count:
+        raise ValueError(f"{column.null_count} nulls where {shape.name or shape.kind} is required")
+    if column.type.equals(target):
+        return column
+    nulls = column.is_null() if column.null_count else None
+    if shape.kind == "record":
+        names = [f.name for f in column.type]
+        written = dict(zip(names, (column.field(i) for i in range(len(names))), strict=True))
+        members = [_member(written, f, len(column)) for f in shape.fields]
+        return pa.StructArray.from_arrays(members, fields=list(target), mask=nulls)
+    if shape.kind == "array":
+        return pa.ListArray.from_arrays(
+            column.offsets, _fit(column.values, shape.fields[0].shape), target, mask=nulls
+        )
+    if shape.kind == "map":
+        # MapArray.from_arrays takes no mask; its null slots are told by null offsets.
+        items = _fit(column.items, shape.fields[0].shape)
+        return pa.MapArray.from_arrays(_null_offsets(column), column.keys, items, target)
+    return column.cast(target)
+
+
+def _null_offsets(column: pa.MapArray) -> pa.Array:
+    if not column.null_count:
+        return column.offsets
+    absent = pa.concat_arrays([column.is_null(), pa.array([False])])
+    return pa.array(column.offsets.to_numpy(), pa.int32(), mask=absent.to_numpy(zero_copy_only=False))
+
+
+def _default(member: Field) -> Any:
+    """Return a schema's JSON default as Arrow takes it: bytes are written as characters 0 to 255 in Avro."""
+    return _plain_default(member.default, member.shape)
+
+
+def _plain_default(value: Any, shape: Shape) -> Any:
+    if value is None:
+        return None
+    if shape.kind in ("bytes", "fixed"):
+        return value.encode("latin-1")
+    if shape.kind == "record":
+        return {f.name: _plain_default(value.get(f.name, f.default), f.shape) for f in shape.fields}
+    if shape.kind == "array":
+        return [_plain_default(v, shape.fields[0].shape) for v in value]
+    if shape.kind == "map":
+        return [(k, _plain_default(v, shape.fields[0].shape)) for k, v in value.items()]
+    return value

@@ -1,0 +1,21 @@
+"""The Confluent wire format: a zero byte, the schema's id in four bytes, then the Avro body."""
+
+import struct
+from collections.abc import Iterable
+
+SIZE = 5
+_HEADER = struct.Struct(">bI")
+UNFRAMED = -1  # stands for the id of a value that is not framed
+
+
+def unframe(value: bytes | None) -> tuple[int, bytes]:
+    """Return the schema id and the body; the id is ``UNFRAMED`` when the value is null, short or has another magic byte."""
+    if value is None or len(value) < SIZE or value[0]:
+        return UNFRAMED, value or b""
+    return _HEADER.unpack_from(value)[1], value[SIZE:]
+
+
+def frame(schema_id: int, bodies: Iterable[bytes]) -> list[bytes]:
+    """Return each body behind the header for ``schema_id``."""
+    header = _HEADER.pack(0, schema_id)
+    return [header + body for body in bodies]
