@@ -73,5 +73,7 @@ _ARRIVAL = [
 
 def _arrow(flights: pl.DataFrame, columns: list[pl.Expr]) -> pa.Table:
     table = flights.select(columns).to_arrow()
-    fields = [pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type) for f in table.schema]
+    fields = [
+        pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type) for f in table.schema
+    ]
     return table.cast(pa.schema(fields))

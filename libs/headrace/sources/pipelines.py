@@ -23,7 +23,9 @@ def read(path: Path) -> Definition:
         _put_in_contracts(path, content)
         return Definition.model_validate(content)
     except ValidationError as error:
-        raise ConfigurationError(f"{path} is not a pipeline", why=_told(path, root, error), fix=f"edit {path}") from error
+        raise ConfigurationError(
+            f"{path} is not a pipeline", why=_told(path, root, error), next_command=f"edit {path}"
+        ) from error
 
 
 def read_all(folder: Path) -> dict[str, Definition]:
@@ -32,7 +34,8 @@ def read_all(folder: Path) -> dict[str, Definition]:
     for stem, definition in found.items():
         if stem != definition.name:
             raise ConfigurationError(
-                f"{folder / stem}.yaml says name: {definition.name}", fix=f"call the file {definition.name}.yaml"
+                f"{folder / stem}.yaml says name: {definition.name}",
+                next_command=f"call the file {definition.name}.yaml",
             )
     return found
 
@@ -43,16 +46,18 @@ def find(name: str, folder: Path) -> Definition:
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
         raise ConfigurationError(
-            f"there is no pipeline {name}", why=f"{folder} has: {known}", fix=f"headrace init {name} --from data.csv ..."
+            f"there is no pipeline {name}",
+            why=f"{folder} has: {known}",
+            next_command=f"headrace init {name} --from data.csv ...",
         )
     return read(path)
 
 
-def _text(path: Path, fix: str) -> str:
+def _text(path: Path, next_command: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ConfigurationError(f"{path} does not exist", fix=fix) from error
+        raise ConfigurationError(f"{path} does not exist", next_command=next_command) from error
 
 
 def _compose(path: Path, text: str) -> yaml.MappingNode:
@@ -60,9 +65,15 @@ def _compose(path: Path, text: str) -> yaml.MappingNode:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path} is not YAML", why=str(error), fix=f"edit {path}") from error
+        raise ConfigurationError(
+            f"{path} is not YAML", why=str(error), next_command=f"edit {path}"
+        ) from error
     if not isinstance(root, yaml.MappingNode):
-        raise ConfigurationError(f"{path} is not a pipeline", why="it holds no keys", fix="start from pipelines/flights.yaml")
+        raise ConfigurationError(
+            f"{path} is not a pipeline",
+            why="it holds no keys",
+            next_command="start from pipelines/flights.yaml",
+        )
     return root
 
 
@@ -77,7 +88,9 @@ def _contract(path: Path, avsc: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(_text(avsc, f"correct the `contract:` that names it in {path}"))
     except json.JSONDecodeError as error:
-        raise ConfigurationError(f"{avsc}:{error.lineno} is not JSON", why=error.msg, fix=f"edit {avsc}") from error
+        raise ConfigurationError(
+            f"{avsc}:{error.lineno} is not JSON", why=error.msg, next_command=f"edit {avsc}"
+        ) from error
     return found
 
 

@@ -7,6 +7,7 @@ and in ``headrace.sources.publisher``, so it is the same for all of them.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,7 @@ class Step:
 def steps(definition: Definition, tables: Tables, *, until: int | None = None) -> Iterator[Step]:
     """Yield the steps that hold records, by event time, ties by id; ``until`` (us) leaves out what is later.
 
-    Steps count from 1. A step without records is not told: the next one's time says how much time has passed.
+    Steps count from 0. A step without records is not told: the next one's time says how much time has passed.
     """
     ordered = {name: _in_order(tables[name], definition.records[name]) for name in definition.records}
     frame = _interleaved(definition, ordered)
@@ -61,7 +62,7 @@ def _in_order(table: pa.Table, record: RecordType) -> pa.Table:
     if times.null_count:
         raise ConfigurationError(
             f"{times.null_count} rows have no {record.time}, so they have no place in the order",
-            fix=f"fill {record.time} or leave those rows out",
+            next_command=f"fill {record.time} or leave those rows out",
         )
     keys = [(record.time, "ascending"), (record.id, "ascending")]
     return table.combine_chunks().sort_by(keys)
@@ -87,14 +88,16 @@ def _ends(clock: Clock, times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 def _cut(tables: Tables, ends: npt.NDArray[np.int64], types: Indices, rows: Indices) -> Iterator[Step]:
     bounds = np.flatnonzero(np.diff(ends, prepend=ends[:1] - 1, append=ends[-1:] + 1))
     taken = dict.fromkeys(tables, 0)
-    for number, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True), start=1):
+    for number, (first, last) in enumerate(pairwise(bounds.tolist())):
         counts = np.bincount(types[first:last], minlength=len(tables))
         batches = {}
         starts = np.array(list(taken.values()), dtype=np.int32)
         for (name, table), count in zip(tables.items(), counts.tolist(), strict=True):
             batches[name] = _batch(table, taken[name], count)
             taken[name] += count
-        yield Step(number, int(ends[first]), batches, types[first:last], rows[first:last] - starts[types[first:last]])
+        yield Step(
+            number, int(ends[first]), batches, types[first:last], rows[first:last] - starts[types[first:last]]
+        )
 
 
 def _batch(table: pa.Table, start: int, count: int) -> pa.RecordBatch:

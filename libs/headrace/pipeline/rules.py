@@ -1,0 +1,177 @@
+"""The rules of a pipeline, checked on columns: which rows a contract turns down, and why."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.contracts.arrow import arrow_schema
+from headrace.errors import ConfigurationError
+from headrace.pipeline.definition import Definition, Rule
+from headrace.pipeline.expressions import TRUTH, compile_sql
+from headrace.pipeline.labels import compile_label
+from headrace.pipeline.schemas import raw_schema
+
+Rows = npt.NDArray[np.int64]
+Test = Callable[[pa.RecordBatch], pa.BooleanArray]
+"""True for a good row. A null passes (say ``required`` to forbid it), as it does in an SQL CHECK."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """The rows of a batch that broke one rule; ``actual`` tells what each of them held."""
+
+    rows: Rows
+    rule: str
+    severity: Literal["reject", "warn"]
+    path: str
+    expected: str
+    actual: list[str]
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    rule: Rule
+    test: Test
+    expected: str
+    value: Callable[[pa.RecordBatch], pa.Array]
+
+
+Checker = Callable[[pa.RecordBatch], list[Violation]]
+
+
+def checker(definition: Definition, record: str) -> Checker:
+    """Return the check of one record type: batches of its columns in, violations out, in the order of the rules.
+
+    A row is turned down by the first ``reject`` rule it breaks and then counts for no other. The label record
+    has one rule more: its label must be there and be one of the classes.
+    """
+    schema = arrow_schema(raw_schema(definition, record))
+    checks = [_compiled(rule, schema) for rule in definition.rules if rule.record == record]
+    if record == definition.label.record:
+        checks.append(_label_check(definition))
+    checks.sort(key=lambda check: check.rule.severity == "warn")
+    return lambda batch: _run(checks, batch)
+
+
+def _run(checks: list[_Check], batch: pa.RecordBatch) -> list[Violation]:
+    found: list[Violation] = []
+    turned_down: npt.NDArray[np.bool_] | None = None
+    for check in checks:
+        good = check.test(batch)
+        if good.true_count + good.null_count == len(good):
+            continue
+        bad = ~good.fill_null(fill_value=True).to_numpy(zero_copy_only=False)
+        if turned_down is not None:
+            bad &= ~turned_down
+        if check.rule.severity == "reject":
+            turned_down = bad if turned_down is None else turned_down | bad
+        if bad.any():
+            found.append(_violation(check, batch, np.flatnonzero(bad)))
+    return found
+
+
+def _violation(check: _Check, batch: pa.RecordBatch, rows: Rows) -> Violation:
+    values = check.value(batch).take(pa.array(rows)).to_pylist()
+    actual = ["null" if value is None else str(value) for value in values]
+    rule = check.rule
+    return Violation(rows, rule.name, rule.severity, rule.column, check.expected, actual, rule.hint)
+
+
+def _compiled(rule: Rule, schema: pa.Schema) -> _Check:
+    if schema.get_field_index(rule.column) < 0:
+        raise ConfigurationError(
+            f"rule {rule.name}: {rule.record} has no column {rule.column}",
+            next_command=f"the columns are {', '.join(schema.names)}",
+        )
+    test, expected = _KINDS[rule.kind](rule, schema)
+    return _Check(rule, test, expected, lambda batch: batch.column(rule.column))
+
+
+def _required(rule: Rule, _: pa.Schema) -> tuple[Test, str]:
+    return lambda batch: batch.column(rule.column).is_valid(), "a value"
+
+
+def _range(rule: Rule, schema: pa.Schema) -> tuple[Test, str]:
+    kind = schema.field(rule.column).type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise ConfigurationError(
+            f"rule {rule.name}: a range needs a number, {rule.column} is {kind}",
+            next_command="use an expression",
+        )
+    if rule.minimum is None and rule.maximum is None:
+        raise ConfigurationError(
+            f"rule {rule.name} has no bounds", next_command="say minimum, maximum or both"
+        )
+    low = -np.inf if rule.minimum is None else rule.minimum
+    high = np.inf if rule.maximum is None else rule.maximum
+    least, most = pa.scalar(low, pa.float64()), pa.scalar(high, pa.float64())
+
+    def test(batch: pa.RecordBatch) -> pa.BooleanArray:
+        column = batch.column(rule.column)
+        return pc.and_(pc.greater_equal(column, least), pc.less_equal(column, most))
+
+    return test, _bounds(rule)
+
+
+def _bounds(rule: Rule) -> str:
+    parts = [("at least", rule.minimum), ("at most", rule.maximum)]
+    return " and ".join(f"{word} {bound:g}" for word, bound in parts if bound is not None)
+
+
+def _enum(rule: Rule, schema: pa.Schema) -> tuple[Test, str]:
+    if not rule.values:
+        raise ConfigurationError(f"rule {rule.name} has no values", next_command="say `values: [...]`")
+    allowed = pa.array([*rule.values, None], pa.string()).cast(schema.field(rule.column).type)
+    return lambda batch: pc.is_in(
+        batch.column(rule.column), value_set=allowed
+    ), f"one of {', '.join(rule.values)}"
+
+
+def _regex(rule: Rule, schema: pa.Schema) -> tuple[Test, str]:
+    if rule.pattern is None or schema.field(rule.column).type != pa.string():
+        raise ConfigurationError(
+            f"rule {rule.name} needs a `pattern` and a text column", next_command="say `pattern: ...`"
+        )
+    options = pc.MatchSubstringOptions(rule.pattern)
+    try:
+        pc.match_substring_regex(pa.array([], pa.string()), options=options)
+    except pa.ArrowInvalid as error:
+        raise ConfigurationError(
+            f"rule {rule.name}: the pattern is not RE2", why=str(error), next_command="correct it"
+        ) from error
+    return lambda batch: pc.match_substring_regex(
+        batch.column(rule.column), options=options
+    ), f"text like {rule.pattern}"
+
+
+def _expression(rule: Rule, schema: pa.Schema) -> tuple[Test, str]:
+    if rule.sql is None:
+        raise ConfigurationError(
+            f"rule {rule.name} has no sql", next_command="say `sql: ...`, true for a good row"
+        )
+    apply = compile_sql({rule.name: (rule.sql, TRUTH)}, schema)
+    return lambda batch: apply(batch).column(0), rule.sql
+
+
+_KINDS = {"required": _required, "range": _range, "enum": _enum, "regex": _regex, "expression": _expression}
+
+
+def _label_check(definition: Definition) -> _Check:
+    """Return the rule that every label record obeys without being asked."""
+    label, classes = compile_label(definition), definition.label.classes
+    hint = f"The label is {definition.label.sql}."
+    rule = Rule(name="label", record=definition.label.record, column="label", kind="required", hint=hint)
+    if classes is None:
+        return _Check(
+            rule, lambda batch: pc.is_finite(label(batch)).fill_null(fill_value=False), "a number", label
+        )
+    known = pa.array(classes, pa.string())
+    return _Check(
+        rule, lambda batch: pc.is_in(label(batch), value_set=known), f"one of {', '.join(classes)}", label
+    )
