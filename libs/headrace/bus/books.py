@@ -1,0 +1,117 @@
+"""What a service reads whole and never commits: ticks, the ledger and the control topics of one pipeline."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.bus.service import Fold, Tick
+from headrace.contracts.topics import PIPELINES, Topic
+from headrace.pipeline.definition import Definition
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A record of a control topic, where it stood."""
+
+    offset: int
+    name: str
+    record: Record
+
+
+@dataclass(slots=True)
+class Books:
+    """Ticks, ledger entries and control records of one pipeline, as far as they have been read."""
+
+    pipeline: str
+    ticks: dict[int, Tick] = field(default_factory=dict)
+    controls: dict[str, list[Control]] = field(default_factory=dict)
+    reached: dict[str, int] = field(default_factory=dict)
+    _ledger: dict[tuple[str, int, int], Record] = field(default_factory=dict)
+
+    def add_tick(self, record: Record) -> None:
+        """Take a Tick record."""
+        self.ticks[record["n"]] = Tick(
+            pipeline=record["pipeline"],
+            n=record["n"],
+            time=record["time"],
+            reason=record["reason"],
+            step=record["step"],
+            raw={int(p): end for p, end in record["raw"].items()},
+            controls=dict(record["controls"]),
+        )
+
+    def add_entry(self, record: Record) -> None:
+        """Take a LedgerEntry; the first of two for one service, partition and tick stands."""
+        self._ledger.setdefault((record["service"], record["partition"], record["tick"]), record)
+
+    def add_control(self, topic: str, offset: int, name: str, record: Record) -> None:
+        """Take a record of a control topic; other pipelines' records only move the position."""
+        self.reached[topic] = offset + 1
+        if record["pipeline"] == self.pipeline:
+            self.controls.setdefault(topic, []).append(Control(offset, name, record))
+
+    def entry(self, service: str, partition: int, tick: int) -> Record | None:
+        """Return the ledger entry of a service, or None when it has not closed the tick."""
+        return self._ledger.get((service, partition, tick))
+
+    def expected(self, topic: Topic, partition: int, tick: int) -> int | None:
+        """Return how many records of a tick a topic's partition holds, or None while a producer has not closed it."""
+        name, total = topic.name(self.pipeline), 0
+        for service in topic.producers:
+            entry = self.entry(service, partition, tick)
+            if entry is None:
+                return None
+            total += entry["records_out"].get(name, 0)
+        return total
+
+    def cut(self, topic: str, tick: int) -> int:
+        """Return where a control topic ended at a tick (0 before the first)."""
+        return self.ticks[tick].controls.get(topic, 0) if tick in self.ticks else 0
+
+    def read_to(self, topics: Sequence[str], tick: int) -> bool:
+        """Tell whether the control topics have been read up to a tick's cut."""
+        return all(self.reached.get(topic, 0) >= self.cut(topic, tick) for topic in topics)
+
+    def between(self, topic: str, after: int, to: int) -> list[Control]:
+        """Return the records of a control topic that came after the cut of one tick, up to that of another."""
+        low, high = self.cut(topic, after), self.cut(topic, to)
+        return [c for c in self.controls.get(topic, []) if low <= c.offset < high]
+
+    def definition(self, tick: int) -> Definition:
+        """Return the pipeline's definition at a tick's cut; before the first tick, the one first registered."""
+        registered = self.controls[PIPELINES.name()]
+        end = self.cut(PIPELINES.name(), tick)
+        known = [c for c in registered if c.offset < end] or registered[:1]
+        return Definition.model_validate_json(known[-1].record["definition"])
+
+    def entries(self) -> Iterator[Record]:
+        """Return every ledger entry, in the order they were read."""
+        yield from self._ledger.values()
+
+    def forget(self, before: int) -> None:
+        """Drop ledger entries of ticks that every lane has closed."""
+        for key in [k for k in self._ledger if k[2] < before]:
+            del self._ledger[key]
+
+
+@dataclass(slots=True)
+class Folds:
+    """A lane's folded control topics; they move forward from cut to cut, never back."""
+
+    books: Books
+    follows: Mapping[Topic, Fold]
+    states: dict[Topic, Any] = field(default_factory=dict)
+    tick: int = 0
+
+    def advance(self, tick: int) -> bool:
+        """Fold everything up to a tick's cut; return whether anything changed, the definition included."""
+        changed = self.tick == 0
+        for topic, fold in self.follows.items():
+            for control in self.books.between(topic.name(), self.tick, tick):
+                self.states[topic] = fold(self.states.get(topic), control.name, control.record)
+                changed = True
+        changed |= bool(self.books.between(PIPELINES.name(), self.tick, tick))
+        self.tick = tick
+        return changed

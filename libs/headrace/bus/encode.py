@@ -1,0 +1,129 @@
+"""From columns to wire: what a step emits becomes framed Avro with ids, headers and the topic's own types."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.bus.chunks import LINEAGE
+from headrace.bus.records import Outgoing, trace_headers
+from headrace.bus.schemas import Registry, Schema, codec, record_schema, subject
+from headrace.bus.service import Batch, Emit
+from headrace.contracts.arrow import arrow_schema
+from headrace.contracts.frame import frame
+from headrace.contracts.topics import Topic
+from headrace.pipeline.definition import Definition
+
+
+@dataclass(frozen=True)
+class Writer:
+    """How records of one type are written to one topic."""
+
+    topic: str
+    schema: Schema
+    schema_id: int
+
+    @cached_property
+    def types(self) -> pa.Schema:
+        """Return the Arrow types of the record."""
+        return arrow_schema(self.schema)
+
+    @cached_property
+    def kind(self) -> str:
+        """Return the record's full name, which is its CloudEvents type."""
+        return f"{self.schema['namespace']}.{self.schema['name']}"
+
+    @cached_property
+    def identity(self) -> str | None:
+        """Return the field that identifies a record: the first `*_id` after the lineage, else the event id."""
+        names = [n for n in self.types.names if n not in LINEAGE]
+        if names[0].endswith("_id"):
+            return names[0]
+        return "event_id" if "event_id" in self.types.names else None
+
+    def cast(self, columns: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the columns in the record's order and types; a missing nullable column is null."""
+        arrays = [
+            columns[f.name].cast(f.type) if f.name in columns.schema.names else pa.nulls(columns.num_rows, f.type)
+            for f in self.types
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.types)
+
+    def outgoing(self, columns: pa.RecordBatch, partition: int, tick: int) -> list[Outgoing]:
+        """Return framed records of typed columns, keyed by entity (data) or pipeline (control)."""
+        names = columns.schema.names
+        keys = columns["entity_key" if "entity_key" in names else "pipeline"].to_pylist()
+        ids = self._ids(columns, keys, tick)
+        causes = columns["event_id"].fill_null("").to_pylist() if "event_id" in names else ids
+        headers = trace_headers(self.topic, self.kind, ids, causes, self._times(columns))
+        values = frame(self.schema_id, codec(self.schema).encode(columns))
+        return [
+            Outgoing(self.topic, partition, (key or "").encode(), value, h)
+            for key, value, h in zip(keys, values, headers, strict=True)
+        ]
+
+    def _ids(self, columns: pa.RecordBatch, keys: list[str], tick: int) -> list[str]:
+        if self.identity is None:
+            return [f"{key}/{tick}/{self.schema['name']}/{n}" for n, key in enumerate(keys)]
+        return list(columns[self.identity].to_pylist())
+
+    def _times(self, columns: pa.RecordBatch) -> list[str]:
+        name = next((n for n in ("event_time", "time") if n in columns.schema.names), None)
+        if name is None:
+            return ["1970-01-01T00:00:00Z"] * columns.num_rows
+        micros = columns[name].cast(pa.int64()).fill_null(0).to_numpy()
+        return [f"{t}Z" for t in np.datetime_as_string(micros.astype("datetime64[us]"))]
+
+
+class Encoder:
+    """The writers of one service, made as they are first needed."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._writers: dict[tuple[str, str, str], Writer] = {}
+
+    def writer(self, topic: Topic, record: str, definition: Definition) -> Writer:
+        """Return the writer of a record type on a pipeline's topic."""
+        key = (topic.name(definition.name), record, definition.digest)
+        if key not in self._writers:
+            schema = record_schema(topic, record, definition)
+            schema_id = self._registry.register(subject(key[0], schema), schema)
+            self._writers[key] = Writer(key[0], schema, schema_id)
+        return self._writers[key]
+
+    def state_writer(self, topic: str, schema: Schema) -> Writer:
+        """Return the writer of a changelog's records."""
+        key = (topic, str(schema["name"]), "")
+        if key not in self._writers:
+            self._writers[key] = Writer(topic, schema, self._registry.register(subject(topic, schema), schema))
+        return self._writers[key]
+
+    def encode(
+        self, topic: Topic, emits: Sequence[Emit], batch: Batch | None, partition: int, tick: int, definition: Definition
+    ) -> list[Outgoing]:
+        """Return the records of one topic in the order of their causes."""
+        found: list[tuple[int, int, Outgoing]] = []
+        for number, emit in enumerate(emits):
+            writer = self.writer(topic, emit.record, definition)
+            records = writer.outgoing(writer.cast(_with_lineage(emit, batch)), partition, tick)
+            order = emit.cause if emit.cause is not None else np.arange(len(records))
+            found += [(int(o), number, r) for o, r in zip(order, records, strict=True)]
+        if len(emits) > 1:
+            found.sort(key=lambda item: item[:2])
+        return [record for _, _, record in found]
+
+
+def _with_lineage(emit: Emit, batch: Batch | None) -> pa.RecordBatch:
+    lineage = emit.lineage
+    if emit.cause is not None and batch is not None:
+        lineage = batch.lineage.take(pa.array(emit.cause))
+    if lineage is None:
+        return emit.columns
+    columns: dict[str, Any] = {name: lineage[name] for name in LINEAGE}
+    columns |= {name: emit.columns[name] for name in emit.columns.schema.names}
+    return pa.RecordBatch.from_pydict(columns)
+
+

@@ -1,0 +1,192 @@
+"""One service over all its pipelines and partitions, without any I/O: records in, transactions out."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from headrace.bus import chunks
+from headrace.bus.books import Books
+from headrace.bus.changelog import plain, read
+from headrace.bus.encode import Encoder
+from headrace.bus.errors import BrokenRecordError
+from headrace.bus.lane import Lane
+from headrace.bus.records import Incoming, Transaction
+from headrace.bus.schemas import Registry, codec, record_schema
+from headrace.bus.service import Artifacts, Service
+from headrace.contracts.frame import unframe
+from headrace.contracts.topics import CONTROL_TOPICS, EVENTS, LEDGER, PIPELINES, TICKS, Topic
+from headrace.pipeline.definition import Definition
+
+ROWS_PER_TRANSACTION = 16_384
+
+
+class Engine:
+    """The lanes of one replica of a service, and the books they share."""
+
+    def __init__(
+        self,
+        service: Service,
+        registry: Registry,
+        artifacts: Artifacts,
+        *,
+        max_batch: int = 1_000,
+        replica: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.service, self._registry, self._artifacts = service, registry, artifacts
+        self._encoder = Encoder(registry)
+        self._max_batch, self._replica = max_batch, replica
+        self.books: dict[str, Books] = {}
+        self.lanes: dict[tuple[str, int], Lane] = {}
+        self._data: dict[str, tuple[Topic, str]] = {}
+        self._control = {t.name(): t for t in CONTROL_TOPICS}
+        self._unclaimed: dict[str, list[tuple[str, int, str, dict]]] = {}
+        self._definitions: dict[str, Definition] = {}
+        self._working: set[tuple[str, int]] = set()
+
+    # -- what to read -------------------------------------------------------------------------------
+
+    @property
+    def control_topics(self) -> list[str]:
+        """Return the control topics the service reads, all from their beginning."""
+        own = [i.topic for i in self.service.consumes if i.topic.scope == "control"]
+        return sorted({t.name() for t in (PIPELINES, *own, *self.service.follows)})
+
+    def book_topics(self, pipeline: str) -> list[str]:
+        """Return a pipeline's topics that are read whole, from their beginning."""
+        return [TICKS.name(pipeline), LEDGER.name(pipeline)]
+
+    # -- pipelines ----------------------------------------------------------------------------------
+
+    def definition(self, pipeline: str) -> Definition:
+        """Return the definition a pipeline was last registered with, as far as read."""
+        return self._definitions[pipeline]
+
+    def open_pipeline(self, pipeline: str) -> list[Lane]:
+        """Make the lanes of a registered pipeline that this replica owns."""
+        definition = self._definitions[pipeline]
+        books = self.books[pipeline] = Books(pipeline)
+        for topic, offset, name, record in self._unclaimed.get(PIPELINES.name(), []):
+            books.add_control(topic, offset, name, record)
+        for topic, records in self._unclaimed.items():
+            for item in records if topic != PIPELINES.name() else []:
+                books.add_control(*item)
+        index, replicas = self._replica
+        owned = [p for p in range(1 if self.service.single else definition.partitions) if p % replicas == index]
+        for partition in owned:
+            self.lanes[pipeline, partition] = Lane(
+                self.service, books, partition, definition.partitions, self._encoder, self._artifacts
+            )
+        for item in self.service.consumes:
+            if item.topic.scope == "pipeline":
+                self._data[item.topic.name(pipeline)] = (item.topic, pipeline)
+        return [self.lanes[pipeline, p] for p in owned]
+
+    def restore(self, lane: Lane, changelog: Sequence[Incoming]) -> None:
+        """Give a lane the state its changelog holds."""
+        lane.restore(read(changelog, self.service.tables, self._registry))
+
+    # -- records in ---------------------------------------------------------------------------------
+
+    def receive(self, messages: Sequence[Incoming]) -> list[str]:
+        """Take records as a consumer gave them; return the names of pipelines seen for the first time."""
+        known = set(self._definitions)
+        ordered = sorted(messages, key=lambda m: (m.topic, m.partition, m.offset))
+        for (topic, partition), group in groupby(ordered, key=lambda m: (m.topic, m.partition)):
+            self._take(topic, partition, list(group))
+        return sorted(set(self._definitions) - known)
+
+    def reached(self, topic: str, partition: int, offset: int) -> None:
+        """Take the end of a partition: nothing is left unread below ``offset``."""
+        for queue in (q for lane in self.lanes.values() for q in lane.queues):
+            if (queue.name, queue.partition) == (topic, partition):
+                queue.reach(offset)
+
+    def _take(self, topic: str, partition: int, messages: list[Incoming]) -> None:
+        if topic in self._control:
+            self._take_control(topic, messages)
+        elif topic in self._data:
+            self._take_data(topic, partition, messages)
+        else:
+            pipeline, _, _ = topic.partition(".")
+            books = self.books[pipeline]
+            add = books.add_tick if topic == TICKS.name(pipeline) else books.add_entry
+            for _, _, record in self._plain(messages):
+                add(record)
+
+    def _take_control(self, topic: str, messages: list[Incoming]) -> None:
+        for offset, name, record in self._plain(messages):
+            self._unclaimed.setdefault(topic, []).append((topic, offset, name, record))
+            if topic == PIPELINES.name():
+                self._definitions[record["pipeline"]] = Definition.model_validate_json(record["definition"])
+            for books in self.books.values():
+                books.add_control(topic, offset, name, record)
+
+    def _take_data(self, topic: str, partition: int, messages: list[Incoming]) -> None:
+        logical, pipeline = self._data[topic]
+        definition = self._definitions[pipeline]
+        if logical is EVENTS:
+            chunk = chunks.raw(logical, messages, self._registry, definition)
+        else:
+            chunk = chunks.derived(
+                logical, messages, self._registry, lambda name: record_schema(logical, name, definition)
+            )
+        for queue in (q for lane in self.lanes.values() for q in lane.queues):
+            if (queue.name, queue.partition) == (topic, partition):
+                queue.add(chunk)
+                queue.reach(messages[-1].offset + 1)
+
+    def _plain(self, messages: Iterable[Incoming]) -> list[tuple[int, str, dict]]:
+        return decode_plain(messages, self._registry)
+
+    # -- transactions out ---------------------------------------------------------------------------
+
+    def work(self) -> Transaction | None:
+        """Return the next transaction, or None when nothing can be done yet.
+
+        Every transaction must be ended by :meth:`commit` or :meth:`rollback` before the next call.
+        """
+        transaction = Transaction()
+        for key, lane in self.lanes.items():
+            while transaction.rows < ROWS_PER_TRANSACTION and lane.work(transaction, self._max_batch):
+                self._working.add(key)
+        for key in self._working:
+            self.lanes[key].seal(transaction)
+        return transaction if self._working else None
+
+    def commit(self) -> None:
+        """Keep what the last transaction did."""
+        for key in self._working:
+            self.lanes[key].commit()
+        self._working.clear()
+        self._forget()
+
+    def rollback(self) -> None:
+        """Undo what the last transaction did; the same input is handled again."""
+        for key in self._working:
+            self.lanes[key].rollback()
+        self._working.clear()
+
+    def _forget(self) -> None:
+        for pipeline, books in self.books.items():
+            open_ticks = [lane.progress.tick for (p, _), lane in self.lanes.items() if p == pipeline]
+            if open_ticks:
+                books.forget(min(open_ticks))
+
+
+def decode_plain(messages: Iterable[Incoming], registry: Registry) -> list[tuple[int, str, dict]]:
+    """Return (offset, record type, fields) of records of ours, in the order given.
+
+    Raises:
+        BrokenRecordError: when a record cannot be decoded.
+    """
+    found = []
+    for message in messages:
+        schema_id, body = unframe(message.value or b"")
+        schema = registry.schema(schema_id)
+        where = f"{message.topic}/{message.partition}@{message.offset}"
+        if schema is None:
+            raise BrokenRecordError(where, f"schema id {schema_id} is unknown")
+        decoded = codec(schema).decode([body])
+        if decoded.errors:
+            raise BrokenRecordError(where, decoded.errors[0])
+        found.append((message.offset, str(schema["name"]), plain(decoded.columns)[0]))
+    return found

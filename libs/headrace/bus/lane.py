@@ -1,0 +1,282 @@
+"""One pipeline, one partition, one service: the order of work that makes every result a function of the log."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from headrace.bus.books import Books, Folds
+from headrace.bus.changelog import PROGRESS, Progress, entries
+from headrace.bus.encode import Encoder
+from headrace.bus.errors import HandlerError, UnansweredError
+from headrace.bus.ledger import ledger_entry
+from headrace.bus.queues import Queue
+from headrace.bus.records import Outgoing, Transaction, chain
+from headrace.bus.refusals import refusal_emits
+from headrace.bus.rows import Overlays, State
+from headrace.bus.service import Artifacts, Batch, Context, Emit, Row, Selection, Service, Step, Tick
+from headrace.bus.tickpace import control_batch
+from headrace.contracts.topics import EVENTS, LEDGER, PIPELINES, Topic, changelog
+from headrace.pipeline.definition import Definition
+
+
+class Lane:
+    """The state, the queues and the open tick of one service for one partition of one pipeline."""
+
+    def __init__(
+        self, service: Service, books: Books, partition: int, partitions: int, encoder: Encoder, artifacts: Artifacts
+    ) -> None:
+        self.service, self.books, self.partition = service, books, partition
+        self.pipeline = books.pipeline
+        self._encoder, self._artifacts = encoder, artifacts
+        self.states = {t.name: State(t) for t in service.tables}
+        self.queues = [
+            Queue(i.topic, i.topic.name(self.pipeline), p)
+            for i in service.consumes
+            if i.topic.scope == "pipeline"
+            for p in (range(partitions) if i.fan_in else [partition])
+        ]
+        self._controls = [i.topic for i in service.consumes if i.topic.scope == "control"]
+        self._watched = [t.name() for t in (PIPELINES, *self._controls, *service.follows)]
+        self.progress = Progress()
+        self._saved = self.progress
+        self._folds = Folds(books, service.follows)
+        self._view: Any = None
+        self._definition: Definition | None = None
+        self._viewed_at = -1
+
+    @property
+    def changelog(self) -> str:
+        """Return the name of the topic that holds this lane's state."""
+        return changelog(self.service.name, self.pipeline)
+
+    def resume(self, topic: str, partition: int, offset: int) -> None:
+        """Tell a lane where its input was committed."""
+        for queue in self.queues:
+            if (queue.name, queue.partition) == (topic, partition):
+                queue.position = queue.reached = offset
+
+    def restore(self, found: Sequence[tuple[str, str, Row | None]]) -> None:
+        """Take the state a previous owner of the lane left on the changelog."""
+        for table, key, row in found:
+            if table == PROGRESS.name and row is not None:
+                self.progress = Progress.of(row)
+            elif table in self.states:
+                self.states[table].restore(key, row)
+        self._saved = self.progress
+
+    # -- one transaction ----------------------------------------------------------------------------
+
+    def work(self, transaction: Transaction, max_batch: int) -> bool:
+        """Do the next piece of work inside the transaction; return False when there is none."""
+        if not self._ready():
+            return False
+        if self.service.pace == "tick":
+            return self._whole_tick(transaction, max_batch)
+        return self._next_batch(transaction, max_batch) or self._close(transaction)
+
+    def seal(self, transaction: Transaction) -> None:
+        """Write changed state, progress and offsets: the last thing before a commit."""
+        if self.progress == self._saved:
+            return
+        for state in self.states.values():
+            transaction.produced += entries(
+                self._encoder, self.changelog, self.partition, state.table, state.changed()
+            )
+        transaction.produced += entries(
+            self._encoder, self.changelog, self.partition, PROGRESS, [("open", self.progress.row())]
+        )
+        for queue in self.queues:
+            if queue.taken and queue.position is not None:
+                transaction.offsets[queue.name, queue.partition] = queue.position
+
+    def commit(self) -> None:
+        """Keep what the transaction did."""
+        self._saved = self.progress
+        for part in (*self.states.values(), *self.queues):
+            part.commit()
+
+    def rollback(self) -> None:
+        """Undo what the transaction did: state, queues and progress are as before it."""
+        self.progress = self._saved
+        for part in (*self.states.values(), *self.queues):
+            part.rollback()
+
+    # -- readiness ----------------------------------------------------------------------------------
+
+    def _ready(self) -> bool:
+        """Tell whether the control state of the open tick is known, and bring the view up to it."""
+        previous = self.progress.tick - 1
+        if previous == self._viewed_at:
+            return True
+        if previous and previous not in self.books.ticks:
+            return False
+        if not self.books.read_to(self._watched, previous) or not self.books.controls.get(PIPELINES.name()):
+            return False
+        if self._folds.tick > previous:  # an aborted close: fold again from the start
+            self._folds = Folds(self.books, self.service.follows)
+        if self._folds.advance(previous) or self._definition is None:
+            self._definition = self.books.definition(previous)
+            self._view = self.service.view(Context(self._definition, self._folds.states, self._artifacts))
+        self._viewed_at = previous
+        return True
+
+    def _expected(self) -> int | None:
+        """Return how many records of the open tick the inputs hold, or None while that is not known."""
+        counts = [self.books.expected(q.topic, q.partition, self.progress.tick) for q in self.queues]
+        return None if None in counts else sum(c for c in counts if c is not None)
+
+    # -- streaming ----------------------------------------------------------------------------------
+
+    def _next_batch(self, transaction: Transaction, max_batch: int) -> bool:
+        tick = self.books.ticks.get(self.progress.tick)
+        queue = self.queues[0]
+        before = tick.raw.get(self.partition, 0) if tick and queue.topic is EVENTS else None
+        batch = queue.take(self.progress.tick, max_batch, before)
+        if batch is None:
+            return False
+        self._run(batch, transaction)
+        return True
+
+    def _complete(self, tick: Tick) -> bool:
+        if self.queues[0].topic is EVENTS:
+            return self.queues[0].reached >= tick.raw.get(self.partition, 0)
+        return self._expected() == self.progress.records_in
+
+    # -- a tick at its close ------------------------------------------------------------------------
+
+    def _whole_tick(self, transaction: Transaction, max_batch: int) -> bool:
+        n = self.progress.tick
+        tick = self.books.ticks.get(n)
+        if tick is None or not self.books.read_to([t.name() for t in self._controls], n):
+            return False
+        expected = self._expected()
+        if expected is None or any(
+            q.waiting(n) < (self.books.expected(q.topic, q.partition, n) or 0) for q in self.queues
+        ):
+            return False
+        for item in self.service.consumes:
+            if item.topic.scope == "control":
+                for batch in control_batch(item.topic, self.books.between(item.topic.name(), n - 1, n), n):
+                    self._run(batch, transaction)
+            for queue in self.queues:
+                while queue.topic is item.topic and (batch := queue.take(n, max_batch)) is not None:
+                    self._run(batch, transaction)
+        return self._close(transaction)
+
+    def _close(self, transaction: Transaction) -> bool:
+        tick = self.books.ticks.get(self.progress.tick)
+        if tick is None or (self.service.pace == "stream" and not self._complete(tick)):
+            return False
+        due = {name: state.due(tick.time) for name, state in self.states.items() if state.table.due}
+        overlays = Overlays(self.states)
+        for name, rows in due.items():
+            overlays[name].delete([key for key, _ in rows])
+        step = self.service.on_due(due, overlays, tick, self._view)
+        overlays.apply()
+        self._emit(step, None, transaction)
+        raw_to = self._raw_cut(tick)
+        entry = ledger_entry(self.service.name, self.partition, tick, self.progress, raw_to)
+        self._produce(LEDGER, [Emit("LedgerEntry", entry)], None, transaction)
+        self.progress = Progress(tick=tick.n + 1, raw_from=raw_to or 0)
+        return True
+
+    def _raw_cut(self, tick: Tick) -> int | None:
+        """Return the raw offset at which the tick closes: where the tick ends, or where we already are."""
+        if not self.queues or self.queues[0].topic is not EVENTS:
+            return None
+        return max(tick.raw.get(self.partition, 0), self.queues[0].position or 0, self.progress.raw_from)
+
+    # -- handlers -----------------------------------------------------------------------------------
+
+    def _run(self, batch: Batch, transaction: Transaction) -> None:
+        overlays = Overlays(self.states)
+        try:
+            step = self.service.handle(batch, overlays, self._view)
+        except Exception as error:
+            raise HandlerError(self.service.name, self._culprit(batch, type(error)), error) from error
+        self._every_row_ended(batch, step)
+        overlays.apply()
+        transaction.rows += len(batch)
+        self._emit(step, batch, transaction)
+        self.progress = replace(
+            self.progress,
+            records_in=self.progress.records_in + len(batch),
+            rejected=self.progress.rejected + sum(len(r.rows) for r in step.refused if r.severity == "reject"),
+            absorbed=self.progress.absorbed + len(step.absorbed),
+        )
+
+    def _emit(self, step: Step, batch: Batch | None, transaction: Transaction) -> None:
+        for topic, emits in step.emitted.items():
+            self._produce(topic, emits, batch, transaction)
+        if batch is not None and step.refused:
+            for topic, emits in refusal_emits(step.refused, batch).items():
+                self._produce(topic, emits, batch, transaction)
+
+    def _produce(self, topic: Topic, emits: Sequence[Emit], batch: Batch | None, transaction: Transaction) -> None:
+        assert self._definition is not None  # noqa: S101 -- a lane works only when it is ready
+        partition = 0 if topic.scope == "control" or topic is LEDGER else self.partition
+        records = self._encoder.encode(topic, emits, batch, partition, self.progress.tick, self._definition)
+        transaction.produced += records
+        if topic is LEDGER:
+            return
+        counts = dict(self.progress.records_out)
+        counts[topic.name(self.pipeline)] = counts.get(topic.name(self.pipeline), 0) + len(records)
+        digest = chain(self.progress.digest, _bodies(records))
+        self.progress = replace(self.progress, records_out=counts, digest=digest)
+
+    def _every_row_ended(self, batch: Batch, step: Step) -> None:
+        if batch.topic.scope == "control":
+            return
+        ended = np.zeros(len(batch), bool)
+        ended[step.absorbed] = True
+        for emit in (e for emits in step.emitted.values() for e in emits if e.cause is not None):
+            ended[emit.cause] = True
+        for refused in step.refused:
+            ended[refused.rows] |= refused.severity == "reject"
+        if not ended.all():
+            open_rows = np.flatnonzero(~ended)
+            raise UnansweredError(self.service.name, _where(batch, int(open_rows[0])), len(open_rows))
+
+    def _culprit(self, batch: Batch, kind: type[Exception]) -> str:
+        """Name the row with which the handler begins to fail, by bisection over prefixes."""
+        low, high = 0, len(batch)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._fails(_prefix(batch, middle), kind) else (middle, high)
+        return _where(batch, low)
+
+    def _fails(self, batch: Batch, kind: type[Exception]) -> bool:
+        try:
+            self.service.handle(batch, Overlays(self.states), self._view)
+        except kind:
+            return True
+        return False
+
+
+def _prefix(batch: Batch, stop: int) -> Batch:
+    records = {}
+    for name, selection in batch.records.items():
+        upto = int(np.searchsorted(selection.rows, stop))
+        if upto:
+            records[name] = Selection(selection.rows[:upto], selection.columns.slice(0, upto))
+    broken = {row: why for row, why in batch.broken.items() if row < stop}
+    return replace(
+        batch,
+        lineage=batch.lineage.slice(0, stop),
+        records=records,
+        bodies=batch.bodies[:stop],
+        headers=batch.headers[:stop],
+        broken=broken,
+        controls=batch.controls[:stop],
+    )
+
+
+def _where(batch: Batch, row: int) -> str:
+    origin = batch.lineage["origin"][row].as_py() if "origin" in batch.lineage.schema.names else None
+    return f"{origin['topic']}/{origin['partition']}@{origin['offset']}" if origin else batch.topic.stream
+
+
+def _bodies(records: Sequence[Outgoing]) -> list[bytes]:
+    return [record.value[5:] for record in records if record.value is not None]

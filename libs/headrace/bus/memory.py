@@ -1,0 +1,90 @@
+"""A log in memory: the same engines on the same records, for tests and for replay."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from headrace.bus.engine import Engine
+from headrace.bus.records import Incoming, Outgoing, Transaction
+
+Partition = tuple[str, int]
+
+
+class MemoryLog:
+    """Topics as lists; every append is atomic, offsets are positions."""
+
+    def __init__(self) -> None:
+        self.partitions: dict[Partition, list[Incoming]] = defaultdict(list)
+        self.committed: dict[tuple[str, str, int], int] = {}
+
+    def append(self, records: Iterable[Outgoing]) -> None:
+        """Append records in order."""
+        for r in records:
+            held = self.partitions[r.topic, r.partition]
+            held.append(Incoming(r.topic, r.partition, len(held), r.key, r.value, r.headers))
+
+    def read(self, topic: str) -> list[Incoming]:
+        """Return every record of a topic, partition by partition."""
+        return [r for (name, _), held in sorted(self.partitions.items()) if name == topic for r in held]
+
+    def commit(self, service: str, transaction: Transaction) -> None:
+        """Make a transaction visible: its records and its offsets at once."""
+        self.append(transaction.produced)
+        for (topic, partition), offset in transaction.offsets.items():
+            self.committed[service, topic, partition] = offset
+
+
+class MemoryRunner:
+    """Runs one engine on a log; ``abort`` decides, transaction by transaction, which ones fail to commit."""
+
+    def __init__(
+        self,
+        log: MemoryLog,
+        engine: Engine,
+        *,
+        most: int = 1_000_000,
+        abort: Callable[[Transaction], bool] = lambda _: False,
+    ) -> None:
+        self.log, self.engine, self._most, self._abort = log, engine, most, abort
+        self._at: dict[Partition, int] = {}
+        self._watched: list[str] = list(engine.control_topics)
+
+    def pump(self) -> bool:
+        """Read what is new, do one transaction; return whether anything happened."""
+        moved = self._read()
+        transaction = self.engine.work()
+        if transaction is None:
+            return moved
+        if self._abort(transaction):
+            self.engine.rollback()
+        else:
+            self.log.commit(self.engine.service.name, transaction)
+            self.engine.commit()
+        return True
+
+    def _read(self) -> bool:
+        messages: list[Incoming] = []
+        for (topic, partition), held in list(self.log.partitions.items()):
+            if topic not in self._watched and (topic, partition) not in self._at:
+                continue
+            at = self._at.get((topic, partition), 0)
+            found = held[at : at + self._most]
+            self._at[topic, partition] = at + len(found)
+            messages += found
+        for pipeline in self.engine.receive(messages):
+            self._open(pipeline)
+        return bool(messages)
+
+    def _open(self, pipeline: str) -> None:
+        for lane in self.engine.open_pipeline(pipeline):
+            self.engine.restore(lane, self.log.partitions[lane.changelog, lane.partition])
+            for queue in lane.queues:
+                start = self.log.committed.get((self.engine.service.name, queue.name, queue.partition), 0)
+                self._at[queue.name, queue.partition] = start
+                lane.resume(queue.name, queue.partition, start)
+        self._watched += self.engine.book_topics(pipeline)
+
+
+def settle(runners: Sequence[MemoryRunner]) -> None:
+    """Run engines in turn until none has anything left to do."""
+    while any([runner.pump() for runner in runners]):
+        pass

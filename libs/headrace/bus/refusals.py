@@ -1,0 +1,55 @@
+"""Refused rows as records: the dead letter with the bytes as they arrived, and the receipt that answers."""
+
+from collections.abc import Sequence
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import pyarrow as pa
+
+from headrace.bus.service import Batch, Emit, Refused
+from headrace.contracts.topics import RECEIPTS, REJECTED, Topic
+
+NAMESPACE: UUID = uuid5(NAMESPACE_URL, "urn:headrace")
+_HEADERS = pa.map_(pa.string(), pa.binary())
+
+
+def derived_id(*parts: object) -> str:
+    """Return the UUIDv5 of its cause's parts: the same cause, the same id, in any run."""
+    return str(uuid5(NAMESPACE, "/".join(map(str, parts))))
+
+
+def refusal_emits(refusals: Sequence[Refused], batch: Batch) -> dict[Topic, list[Emit]]:
+    """Return dead letters (severity reject) and receipts (every severity) of the refused rows."""
+    names = {int(row): name for name, s in batch.records.items() for row in s.rows}
+    origins = batch.lineage["origin"].to_pylist()
+    emits: dict[Topic, list[Emit]] = {REJECTED: [], RECEIPTS: []}
+    for refused in refusals:
+        if not len(refused.rows):
+            continue
+        rows = [int(row) for row in refused.rows]
+        told = {
+            "record": pa.array([names.get(row) for row in rows], pa.string()),
+            "rule": [refused.rule] * len(rows),
+            "severity": [refused.severity] * len(rows),
+            "path": [refused.path] * len(rows),
+            "expected": [refused.expected] * len(rows),
+            "actual": list(refused.actual),
+            "hint": [refused.hint] * len(rows),
+        }
+        ids = [derived_id(o["topic"], o["partition"], o["offset"], refused.rule) for o in (origins[r] for r in rows)]
+        emits[RECEIPTS].append(
+            Emit("Receipt", pa.RecordBatch.from_pydict({"receipt_id": ids, **told}), cause=refused.rows)
+        )
+        if refused.severity == "reject":
+            letter = {
+                "rejection_id": ids,
+                **told,
+                "raw": pa.array([batch.bodies[row] for row in rows], pa.binary()),
+                "headers": pa.array([_unique(batch.headers[row]) for row in rows], _HEADERS),
+                "attempts": pa.array([1] * len(rows), pa.int32()),
+            }
+            emits[REJECTED].append(Emit("Rejection", pa.RecordBatch.from_pydict(letter), cause=refused.rows))
+    return {topic: found for topic, found in emits.items() if found}
+
+
+def _unique(headers: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    return sorted(dict(headers).items())

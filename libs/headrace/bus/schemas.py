@@ -1,0 +1,68 @@
+"""Which schema a record has, and the id the registry gave it."""
+
+import json
+from functools import lru_cache
+from typing import Any, Protocol
+
+from headrace.contracts import catalogue
+from headrace.contracts.codec import Codec
+from headrace.contracts.topics import EVENTS, FEATURES, VALIDATED, Topic
+from headrace.pipeline.definition import Definition
+from headrace.pipeline.schemas import feature_schema, raw_schema, validated_schema
+
+Schema = dict[str, Any]
+
+
+class Registry(Protocol):
+    """A schema registry, as far as the runtime needs one."""
+
+    def register(self, subject: str, schema: Schema) -> int:
+        """Return the id of a schema under a subject, registering it when it is new."""
+
+    def schema(self, schema_id: int) -> Schema | None:
+        """Return the schema with this id, or None when the registry has none."""
+
+
+class MemoryRegistry:
+    """A registry for tests and replays: ids in the order of registration."""
+
+    def __init__(self) -> None:
+        self._schemas: list[Schema] = []
+
+    def register(self, subject: str, schema: Schema) -> int:
+        """Return the id of a schema, the same one for the same schema."""
+        del subject
+        if schema not in self._schemas:
+            self._schemas.append(schema)
+        return self._schemas.index(schema) + 1
+
+    def schema(self, schema_id: int) -> Schema | None:
+        """Return the schema with this id, or None."""
+        return self._schemas[schema_id - 1] if 0 < schema_id <= len(self._schemas) else None
+
+
+def record_schema(topic: Topic, record: str, definition: Definition | None) -> Schema:
+    """Return the Avro schema of a record type on a topic; a pipeline's own types come from its definition."""
+    if definition is not None and topic is EVENTS:
+        return raw_schema(definition, record)
+    if definition is not None and topic is VALIDATED:
+        return validated_schema(definition, record)
+    if definition is not None and topic is FEATURES:
+        return feature_schema(definition)
+    return catalogue.schema(record)
+
+
+def subject(topic: str, schema: Schema) -> str:
+    """Return the subject of a record type on a topic (TopicRecordNameStrategy)."""
+    namespace = schema.get("namespace")
+    return f"{topic}-{namespace}.{schema['name']}" if namespace else f"{topic}-{schema['name']}"
+
+
+@lru_cache(maxsize=512)
+def _codec(text: str) -> Codec:
+    return Codec(json.loads(text))
+
+
+def codec(schema: Schema) -> Codec:
+    """Return the codec of a schema, made once."""
+    return _codec(json.dumps(schema, sort_keys=True))

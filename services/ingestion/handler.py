@@ -1,0 +1,102 @@
+"""Raw events in; validated events, refusals and duplicates out."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.bus.service import Batch, Context, Emit, Refused, Row, Rows, Step
+from headrace.contracts.topics import VALIDATED
+from headrace.pipeline.definition import Definition
+from headrace.pipeline.rules import Checker, checker
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The rules of one pipeline, compiled, and how long accepted ids are remembered."""
+
+    definition: Definition
+    checks: Mapping[str, Checker]
+
+
+def contract(context: Context) -> Contract:
+    """Return the view of the definition at a cut."""
+    definition = context.definition
+    return Contract(definition, {record: checker(definition, record) for record in definition.records})
+
+
+def handle(batch: Batch, rows: Rows, view: Contract) -> Step:
+    """Refuse what breaks the contract, drop what was accepted before, pass the rest on; in log order."""
+    refused = [*_undecodable(batch), *_broken_rules(batch, view)]
+    bad = np.zeros(len(batch), bool)
+    for found in refused:
+        bad[found.rows] |= found.severity == "reject"
+    conflicts, duplicates = _claim(batch, np.flatnonzero(~bad), rows, view.definition.dedupe)
+    bad[duplicates] = True
+    if len(conflicts.rows):
+        refused.append(conflicts)
+        bad[conflicts.rows] = True
+    return Step(emitted={VALIDATED: _validated(batch, ~bad)}, refused=refused, absorbed=duplicates)
+
+
+def _undecodable(batch: Batch) -> list[Refused]:
+    return [
+        Refused(
+            rows=np.array([row]),
+            rule="decode",
+            path="",
+            expected="an Avro record of this topic's schema",
+            actual=[why],
+            hint="encode with the schema that the registry holds under this topic's subject",
+        )
+        for row, why in sorted(batch.broken.items())
+    ]
+
+
+def _broken_rules(batch: Batch, view: Contract) -> list[Refused]:
+    return [
+        Refused(selection.rows[v.rows], v.rule, v.path, v.expected, v.actual, v.hint, v.severity)
+        for record, selection in batch.records.items()
+        for v in view.checks[record](selection.columns)
+    ]
+
+
+def _claim(batch: Batch, good: np.ndarray, rows: Rows, memory: int) -> tuple[Refused, np.ndarray]:
+    """Claim the ids of good rows; return those that another body holds, and those that came again unchanged."""
+    taken = batch.lineage.take(pa.array(good))
+    ids = taken["event_id"].to_pylist()
+    due = pc.add(taken["event_time"].cast(pa.int64()), memory).to_pylist()
+    bodies = [hashlib.sha256(batch.bodies[row][5:]).digest()[:16] for row in good]
+    held: dict[str, Row | None] = dict(zip(ids, rows["claims"].get(ids), strict=True))
+    fresh: dict[str, Row] = {}
+    conflicts, duplicates = [], []
+    for row, event_id, body, until in zip(good, ids, bodies, due, strict=True):
+        known = held[event_id] or fresh.get(event_id)
+        if known is None:
+            fresh[event_id] = (body, until)
+        else:
+            (duplicates if known[0] == body else conflicts).append(row)
+    rows["claims"].put(list(fresh), list(fresh.values()))
+    refused = Refused(
+        rows=np.array(conflicts, np.int64),
+        rule="conflict",
+        path="",
+        expected="the body that was accepted under this event id",
+        actual=["another body"] * len(conflicts),
+        hint="an accepted event cannot be changed; send a new event with an id of its own",
+    )
+    return refused, np.array(duplicates, np.int64)
+
+
+def _validated(batch: Batch, good: np.ndarray) -> list[Emit]:
+    emits = []
+    for record, selection in batch.records.items():
+        keep = good[selection.rows]
+        if keep.any():
+            data = selection.columns.filter(pa.array(keep)).to_struct_array()
+            columns = pa.RecordBatch.from_arrays([data], names=["data"])
+            emits.append(Emit(record, columns, cause=selection.rows[keep]))
+    return emits
