@@ -31,14 +31,16 @@ def command(program: str, *arguments: str, heap: str, cache: Path) -> list[str]:
     """
     archive = cache / "cds" / f"{program}.jsa"
     archive.parent.mkdir(parents=True, exist_ok=True)
+    chosen = java()
+    _share_own_classes(chosen)
     return [
-        str(java()),
+        str(chosen),
         "-XX:+UseSerialGC",
         f"-Xmx{heap}",
         f"-XX:SharedArchiveFile={archive}",
         "-XX:+AutoCreateSharedArchive",
         "-Xlog:disable",
-        "-Xlog:all=error:stderr",
+        "-Xlog:all=error,cds=off,aot=off:stderr",  # an archive that does not fit is made anew at the stop
         "-XX:-UsePerfData",
         "-XX:+ExitOnOutOfMemoryError",
         "-Djava.awt.headless=true",
@@ -53,6 +55,18 @@ def become(arguments: list[str], folder: Path) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     os.execv(arguments[0], arguments)  # noqa: S606  (no shell is what is wanted)
+
+
+def _share_own_classes(path: Path) -> None:
+    """Make the JVM's own class-data archive where its vendor left it out: an AppCDS archive stands on it."""
+    folder = path.resolve().parents[1] / "lib" / "server"
+    base = folder / "classes.jsa"
+    if base.exists() or not os.access(folder, os.W_OK):
+        return
+    staging = folder / f"classes.{os.getpid()}.jsa"
+    dump = [str(path), "-XX:+UseSerialGC", "-Xshare:dump", f"-XX:SharedArchiveFile={staging}"]
+    if subprocess.run(dump, capture_output=True, check=False).returncode == 0:
+        staging.replace(base)
 
 
 def _bundled() -> Path | None:

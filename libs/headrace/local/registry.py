@@ -8,6 +8,12 @@ from headrace.local import jars, java
 from headrace.local.settings import LOOPBACK, Settings
 
 HEAP = "256m"
+QUIET = (
+    "-Dquarkus.banner.enabled=false",
+    "-Dquarkus.log.level=WARN",
+    '-Dquarkus.log.category."io.apicurio".level=WARN',
+    "-Dregistry.apis.v2.date-format=yyyy-MM-dd'T'HH:mm:ss'Z'",
+)
 RUNNER = "apicurio-registry-app-2.6.13.Final-runner.jar"
 
 
@@ -26,7 +32,7 @@ def prepare(settings: Settings) -> list[str]:
         f"-Dquarkus.http.host={LOOPBACK}",
         f"-Dquarkus.http.port={settings.registry_port}",
         f"-Dquarkus.datasource.jdbc.url=jdbc:h2:file:{settings.home / 'registry' / 'schemas'}",
-        "-Dquarkus.log.level=WARN",
+        *QUIET,
         "-jar",
         str(installed(settings.cache) / RUNNER),
         heap=HEAP,
