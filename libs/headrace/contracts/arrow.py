@@ -1,12 +1,16 @@
 """Avro schemas as Arrow schemas and back, and columns of an older writer as a newer reader wants them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from headrace.contracts.shape import MISSING, Field, Shape, record_shape
 
+# One flag a row; None stands for the common case without any.
+Mask: TypeAlias = npt.NDArray[np.bool_] | None
 _PHYSICAL = {
     "boolean": pa.bool_(), "int": pa.int32(), "long": pa.int64(), "float": pa.float32(), "double": pa.float64(),
     "bytes": pa.binary(), "string": pa.string(), "enum": pa.string(),
@@ -87,66 +91,87 @@ def project(columns: pa.RecordBatch, reader_schema: Mapping[str, Any]) -> pa.Rec
     target = arrow_schema(reader_schema)
     if columns.schema.equals(target):
         return columns
-    fields = record_shape(reader_schema).fields
-    arrays = [
-        _member(dict(zip(columns.schema.names, columns.columns, strict=True)), f, len(columns))
-        for f in fields
-    ]
+    written = dict(zip(columns.schema.names, columns.columns, strict=True))
+    arrays = [_member(written, f, len(columns)) for f in record_shape(reader_schema).fields]
     return pa.RecordBatch.from_arrays(arrays, schema=target)
 
 
-def _member(written: Mapping[str, pa.Array], member: Field, length: int) -> pa.Array:
+def _member(written: Mapping[str, pa.Array], member: Field, length: int, hidden: Mask = None) -> pa.Array:
     if member.name in written:
-        return _fit(written[member.name], member.shape)
+        return _fit(written[member.name], member.shape, hidden)
     if member.default is MISSING:
         raise ValueError(f"field {member.name!r} was not written and has no default")
-    return pa.repeat(pa.scalar(_default(member), arrow_type(member.shape)), length)
+    return pa.repeat(pa.scalar(from_json(member.default, member.shape), arrow_type(member.shape)), length)
 
 
-def _fit(column: pa.Array, shape: Shape) -> pa.Array:
+def _fit(column: pa.Array, shape: Shape, hidden: Mask = None) -> pa.Array:
+    refuse_nulls(column, shape, hidden)
     target = arrow_type(shape)
-    if shape.null is None and column.null_count:
-        raise ValueError(f"{column.null_count} nulls where {shape.name or shape.kind} is required")
     if column.type.equals(target):
         return column
-    nulls = column.is_null() if column.null_count else None
+    there = ~absent(column) if column.null_count else None
     if shape.kind == "record":
         names = [f.name for f in column.type]
-        written = dict(zip(names, (column.field(i) for i in range(len(names))), strict=True))
-        members = [_member(written, f, len(column)) for f in shape.fields]
-        return pa.StructArray.from_arrays(members, fields=list(target), mask=nulls)
-    if shape.kind == "array":
-        return pa.ListArray.from_arrays(
-            column.offsets, _fit(column.values, shape.fields[0].shape), target, mask=nulls
+        written = {name: column.field(i) for i, name in enumerate(names)}
+        unseen = hidden if there is None else ~there
+        members = [_member(written, f, len(column), unseen) for f in shape.fields]
+        return pa.StructArray.from_arrays(
+            members, fields=list(target), mask=None if there is None else pa.array(~there)
         )
-    if shape.kind == "map":
-        # MapArray.from_arrays takes no mask; its null slots are told by null offsets.
-        items = _fit(column.items, shape.fields[0].shape)
-        return pa.MapArray.from_arrays(_null_offsets(column), column.keys, items, target)
+    if shape.kind in ("array", "map"):
+        inner = column.items if shape.kind == "map" else column.values
+        members = [_fit(inner, shape.fields[0].shape)]
+        if shape.kind == "map":
+            members.insert(0, column.keys.cast(pa.string()))
+        return repeated(target, column.offsets.to_numpy(), members, there)
     return column.cast(target)
 
 
-def _null_offsets(column: pa.MapArray) -> pa.Array:
-    if not column.null_count:
-        return column.offsets
-    absent = pa.concat_arrays([column.is_null(), pa.array([False])])
-    return pa.array(column.offsets.to_numpy(), pa.int32(), mask=absent.to_numpy(zero_copy_only=False))
+def absent(column: pa.Array) -> npt.NDArray[np.bool_]:
+    """Return which values of a column are null."""
+    found: npt.NDArray[np.bool_] = column.is_null().to_numpy(zero_copy_only=False)
+    return found
 
 
-def _default(member: Field) -> Any:
-    """Return a schema's JSON default as Arrow takes it: bytes are written as characters 0 to 255 in Avro."""
-    return _plain_default(member.default, member.shape)
+def refuse_nulls(column: pa.Array, shape: Shape, hidden: Mask) -> None:
+    """Raise ``ValueError`` when a required value is null; under a null parent (``hidden``) it may be."""
+    if shape.null is not None or not column.null_count:
+        return
+    count = int(np.sum(absent(column) if hidden is None else absent(column) & ~hidden))
+    if count:
+        raise ValueError(f"{count} nulls where {shape.name or shape.kind} is required")
 
 
-def _plain_default(value: Any, shape: Shape) -> Any:
+def validity(there: Mask) -> pa.Buffer | None:
+    """Return Arrow's bitmap of the values that are there; None for all."""
+    return None if there is None else pa.py_buffer(np.packbits(there, bitorder="little"))
+
+
+def repeated(
+    target: pa.DataType, offsets: npt.NDArray[np.int32], members: list[pa.Array], there: Mask
+) -> pa.Array:
+    """Return a list or map array: ``members`` are a list's values, or a map's keys and values."""
+    inner = members[0]
+    if pa.types.is_map(target):
+        inner = pa.StructArray.from_arrays(members, fields=[target.key_field, target.item_field])
+    buffers = [validity(there), pa.py_buffer(np.ascontiguousarray(offsets))]
+    return pa.Array.from_buffers(target, len(offsets) - 1, buffers, children=[inner])
+
+
+def from_json(value: Any, shape: Shape) -> Any:
+    """Return a JSON value of a schema (a default, an example) as Arrow takes it.
+
+    Bytes are written as characters 0 to 255, as Avro writes defaults, and times as whole units; members that a record
+    leaves out take their default.
+    """
     if value is None:
         return None
     if shape.kind in ("bytes", "fixed"):
         return value.encode("latin-1")
     if shape.kind == "record":
-        return {f.name: _plain_default(value.get(f.name, f.default), f.shape) for f in shape.fields}
+        return {f.name: from_json(value.get(f.name, f.default), f.shape) for f in shape.fields}
     if shape.kind == "array":
-        return [_plain_default(v, shape.fields[0].shape) for v in value]
+        return [from_json(v, shape.fields[0].shape) for v in value]
     if shape.kind == "map":
-        return [(k, _plain_default(v, shape.fields[0].shape)) for k, v in value.items()]
+        return [(k, from_json(v, shape.fields[0].shape)) for k, v in value.items()]
     return value

@@ -1,7 +1,95 @@
-"""Avro bodies to Arrow columns and back."""
+"""Avro bodies to Arrow columns and back, compiled once for all schemas (``plain`` is the same in plain Python)."""
 
-from headrace.contracts.arrow import project
-from headrace.contracts.decoded import Budget, Decoded
-from headrace.contracts.plain import PlainCodec as Codec
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
-__all__ = ["Budget", "Codec", "Decoded", "project"]
+import numpy as np
+import pyarrow as pa
+
+from headrace.contracts.arrow import arrow_schema, project
+from headrace.contracts.columns import Flat, build
+from headrace.contracts.decoded import REASONS, Budget, Decoded
+from headrace.contracts.kernel import WIDEST, Ints, read, write
+from headrace.contracts.program import compile_shape
+from headrace.contracts.shape import record_shape
+
+__all__ = ["Budget", "Codec", "Decoded", "project", "warm"]
+_SPARE = 64  # cells for repeated values before the first growth
+_LARGEST = 1 << 31  # Arrow's texts have 32-bit offsets
+
+
+class Codec:
+    """Decode and encode the records of one schema, a batch at a time."""
+
+    def __init__(self, schema: Mapping[str, Any], budget: Budget | None = None) -> None:
+        self.budget = budget or Budget()
+        self.schema = schema
+        self.shape = record_shape(schema)
+        if self.shape.depth > self.budget.depth:
+            raise ValueError(f"nested {self.shape.depth} deep; the budget is {self.budget.depth}")
+        self.arrow = arrow_schema(schema)
+        self._program = compile_shape(self.shape)
+        self._room = 0  # values of the longest column of the last batch
+
+    def decode(self, bodies: Sequence[bytes], skip: int = 0) -> Decoded:
+        """Return the columns of the good bodies and a reason for each other; a bad one never harms a neighbour.
+
+        A body begins ``skip`` bytes into its value (``frame.SIZE`` for framed values, whose header was checked).
+        Raises ``ValueError`` only for more than 2 GiB at once.
+        """
+        bounds = np.zeros(len(bodies) + 1, dtype=np.int64)
+        np.cumsum(np.fromiter(map(len, bodies), np.int64, len(bodies)), out=bounds[1:])
+        if bounds[-1] >= _LARGEST:
+            raise ValueError(f"{bounds[-1]} bytes at once; decode fewer records")
+        data = np.frombuffer(b"".join(bodies), np.uint8)
+        codes, cells = self._read(data, bounds, skip)
+        good = np.flatnonzero(codes == 0)
+        member_columns = iter(cells)
+        arrays = [build(f.shape, member_columns, data, len(good)) for f in self.shape.fields]
+        errors = {int(i): REASONS[codes[i]] for i in np.flatnonzero(codes)}
+        return Decoded(pa.RecordBatch.from_arrays(arrays, schema=self.arrow), good, errors)
+
+    def _read(self, data: Any, bounds: Ints, skip: int) -> tuple[Ints, Ints]:
+        """Run the reader, with twice the room whenever a batch holds more repeated values than expected."""
+        codes = np.zeros(len(bounds) - 1, dtype=np.int64)
+        used = np.zeros(self._program.columns, dtype=np.int64)
+        frames = np.zeros((self._program.depth, 3), dtype=np.int64)
+        cells = np.empty((len(used), max(self._room, len(codes)) + _SPARE), dtype=np.int64)
+        limits = (skip, self.budget.size, self.budget.items)
+        at = 0
+        while (at := read(self._program.code, data, bounds, *limits, at, codes, cells, used, frames)) < len(
+            codes
+        ):
+            more = np.empty((len(used), 2 * cells.shape[1]), dtype=np.int64)
+            more[:, : used.max()] = cells[:, : used.max()]
+            cells = more
+        self._room = int(used.max())
+        return codes, cells
+
+    def encode(self, columns: pa.RecordBatch, header: bytes = b"") -> list[bytes]:
+        """Return one body a row, each behind ``header``; missing fields take their default, others fall away.
+
+        Raises ``ValueError`` when a value does not fit the schema.
+        """
+        fitting = project(columns, self.schema)
+        flat = Flat()
+        for member, column in zip(self.shape.fields, fitting.columns, strict=True):
+            flat.add(member.shape, column)
+        lengths = [len(c) for c in flat.cells]
+        data = np.concatenate([np.empty(0, np.uint8), *flat.texts])
+        out = np.empty(WIDEST * sum(lengths) + len(data) + len(header) * len(columns), dtype=np.uint8)
+        bounds = np.zeros(len(columns) + 1, dtype=np.int64)
+        starts = np.cumsum([0, *lengths[:-1]])
+        cells = np.concatenate(flat.cells)
+        head = np.frombuffer(header, np.uint8)
+        write(self._program.code, data, cells, starts, head, bounds, self._program.depth, out)
+        bodies = out[: bounds[-1]].tobytes()
+        return [bodies[begin:end] for begin, end in pairwise(bounds.tolist())]
+
+
+def warm() -> None:
+    """Compile the kernels, or load them from numba's cache, so that the first batch does not wait for it."""
+    schema = {"type": "record", "name": "Warm", "fields": [{"name": "text", "type": "string"}]}
+    codec = Codec(schema)
+    codec.encode(codec.decode([b"\x02a"]).columns)

@@ -189,26 +189,25 @@ class _Walk:
 
     def blocks(self, shape: Shape) -> None:
         """Read an array's or a map's blocks; a negative count is followed by the block's size in bytes."""
-        inner = shape.fields[0].shape
-        width = inner.min_bytes + (shape.kind == "map")
         while count := self.long():
             end = None
             if count < 0:
                 size = self.long()
                 if size < 0:
                     raise UnreadableError(decoded.BAD_BLOCK)
+                if size > len(self.body) - self.at:
+                    raise UnreadableError(decoded.TRUNCATED)
                 end, count = self.at + size, -count
-            self.block(shape, count, width)
+            self.block(shape, count)
             if end is not None and end != self.at:
                 raise UnreadableError(decoded.BAD_BLOCK)
 
-    def block(self, shape: Shape, count: int, width: int) -> None:
-        if count > (len(self.body) - self.at) // width:
+    def block(self, shape: Shape, count: int) -> None:
+        if count > (len(self.body) - self.at) // shape.item_bytes:
             raise UnreadableError(decoded.TRUNCATED)
         self.items -= count
         if self.items < 0:
             raise UnreadableError(decoded.BUDGET)
         for _ in range(count):
-            if shape.kind == "map":
-                self.text()
-            self.value(shape.fields[0].shape)
+            for part in shape.parts:
+                self.value(part)

@@ -39,6 +39,17 @@ class Shape:
             return sum(f.shape.min_bytes for f in self.fields)
         return self.size if self.kind == "fixed" else MIN_BYTES.get(self.kind, 1)
 
+    @property
+    def parts(self) -> tuple["Shape", ...]:
+        """Return what each item of an array or a map consists of: of a map, the key comes first."""
+        inner = self.fields[0].shape
+        return (Shape("string"), inner) if self.kind == "map" else (inner,)
+
+    @property
+    def item_bytes(self) -> int:
+        """Return the fewest bytes an item of an array or a map can take."""
+        return sum(part.min_bytes for part in self.parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -80,7 +91,8 @@ def _read(schema: Any, namespace: str, named: dict[str, Shape | None]) -> Shape:
         return _read_repeated(schema, namespace, named)
     if schema["type"] in ("record", "enum", "fixed"):
         return _read_named(schema, namespace, named)
-    return replace(_read(schema["type"], namespace, named), logical=schema.get("logicalType", ""))
+    inner = _read(schema["type"], namespace, named)
+    return replace(inner, logical=schema.get("logicalType", inner.logical))
 
 
 def _look_up(name: str, namespace: str, named: Mapping[str, Shape | None]) -> Shape:

@@ -1,0 +1,143 @@
+"""Cells as Arrow arrays and back, by walking the shape in the order in which the program numbers its columns."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.contracts.arrow import Mask, absent, arrow_type, refuse_nulls, repeated, validity
+from headrace.contracts.kernel import LENGTH_BITS, LENGTH_MASK, Bytes, Ints, gather
+from headrace.contracts.shape import Shape
+
+# A column's cells as Arrow holds them. A float's bits are the low half of its cell.
+_NUMBERS: dict[str, tuple[Any, Any]] = {
+    "long": (np.int64, np.int64), "int": (np.int32, np.int32), "double": (np.int64, np.float64),
+    "float": (np.int32, np.float32),
+}  # fmt: skip
+
+
+def build(shape: Shape, columns: Iterator[Ints], data: Bytes, length: int) -> pa.Array:
+    """Return the Arrow array of ``length`` values whose cells ``columns`` yields next, texts lying in ``data``."""
+    there = None if shape.null is None else next(columns)[:length].astype(bool)
+    target = arrow_type(shape)
+    if shape.kind == "record":
+        members = [build(f.shape, columns, data, length) for f in shape.fields]
+        mask = None if there is None else pa.array(~there)
+        return pa.StructArray.from_arrays(members, fields=list(target), mask=mask)
+    cells = next(columns)[:length]
+    if shape.kind in ("array", "map"):
+        offsets = _offsets(cells)
+        members = [build(part, columns, data, int(offsets[-1])) for part in shape.parts]
+        return repeated(target, offsets, members, there)
+    if shape.kind == "enum":
+        mask = None if there is None else ~there
+        return pa.array(shape.symbols, pa.string()).take(pa.array(cells, mask=mask))
+    return pa.Array.from_buffers(target, length, [validity(there), *_buffers(shape, cells, data)])
+
+
+def _offsets(lengths: Ints) -> npt.NDArray[np.int32]:
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def _buffers(shape: Shape, cells: Ints, data: Bytes) -> list[pa.Buffer]:
+    if shape.kind in _NUMBERS:
+        return [pa.py_buffer(cells.astype(_NUMBERS[shape.kind][0]))]
+    if shape.kind == "boolean":
+        return [pa.py_buffer(np.packbits(cells.astype(bool), bitorder="little"))]
+    lengths = np.full_like(cells, shape.size) if shape.kind == "fixed" else cells & LENGTH_MASK
+    offsets = _offsets(lengths)
+    text = np.zeros(offsets[-1], dtype=np.uint8)
+    gather(data, cells, offsets, text)
+    return [pa.py_buffer(text)] if shape.kind == "fixed" else [pa.py_buffer(offsets), pa.py_buffer(text)]
+
+
+class Flat:
+    """Columns taken apart for the writer: the cells of each, and the texts they point into."""
+
+    def __init__(self) -> None:
+        self.cells: list[Ints] = []
+        self.texts: list[Bytes] = []
+        self._size = 0
+
+    def add(self, shape: Shape, column: pa.Array, hidden: Mask = None) -> None:
+        """Take a column apart; under a null parent (``hidden``) a required value may be null.
+
+        Raises ``ValueError`` for any other null of a required value, and for a symbol that an enum has not.
+        """
+        refuse_nulls(column, shape, hidden)
+        if shape.null is not None:
+            gone = absent(column)
+            self.cells.append((~gone).astype(np.int64))
+            hidden = gone if hidden is None else gone | hidden
+        if shape.kind == "record":
+            for i, member in enumerate(shape.fields):
+                self.add(member.shape, column.field(i), hidden)
+        elif shape.kind in ("array", "map"):
+            self._add_repeated(shape, column, hidden)
+        else:
+            self.cells.append(self._scalars(shape, column))
+
+    def _add_repeated(self, shape: Shape, column: pa.Array, hidden: Mask) -> None:
+        if shape.kind == "map":
+            column = _as_list(column)
+        if hidden is not None and hidden.any():
+            # What lies under a null is not written, so it must not be there either.
+            column = pc.if_else(pa.array(hidden), pa.scalar(None, column.type), column)
+        self.cells.append(pc.list_value_length(column).fill_null(0).to_numpy().astype(np.int64))
+        inner = column.flatten()
+        members = [inner.field(0), inner.field(1)] if shape.kind == "map" else [inner]
+        for part, member in zip(shape.parts, members, strict=True):
+            self.add(part, member)
+
+    def _scalars(self, shape: Shape, column: pa.Array) -> Ints:
+        if shape.kind == "enum":
+            return _indices(shape, column)
+        if shape.kind == "boolean":
+            return column.fill_null(fill_value=False).to_numpy(zero_copy_only=False).astype(np.int64)
+        if shape.kind in _NUMBERS:
+            return _slice(column, 1, _NUMBERS[shape.kind][0], len(column)).astype(np.int64)
+        if shape.kind == "fixed":
+            width, begin = shape.size, column.offset * shape.size
+            ends = begin + width * np.arange(len(column) + 1)
+        else:
+            ends = _slice(column, 1, np.int32, len(column) + 1).astype(np.int64)
+        return self._texts(ends, column.buffers()[-1])
+
+    def _texts(self, ends: Ints, text: pa.Buffer | None) -> Ints:
+        """Keep the bytes between the ends; return the cells that point at them."""
+        lengths = np.diff(ends)
+        if lengths.size and lengths.max() > LENGTH_MASK:
+            raise ValueError(f"a text of {lengths.max()} bytes; at most {LENGTH_MASK} fit in a record")
+        cells = ((ends[:-1] - ends[0] + self._size) << LENGTH_BITS) | lengths
+        if text is not None:
+            self.texts.append(np.frombuffer(text, np.uint8)[ends[0] : ends[-1]])
+        self._size += int(ends[-1] - ends[0])
+        return cells
+
+
+def _slice(column: pa.Array, buffer: int, kind: Any, count: int) -> npt.NDArray[Any]:
+    found = column.buffers()[buffer]
+    if found is None:
+        return np.zeros(count, kind)
+    return np.frombuffer(found, kind)[column.offset : column.offset + count]
+
+
+def _as_list(column: pa.MapArray) -> pa.ListArray:
+    """Return a map as the list of pairs that it is, so that null maps can be flattened away."""
+    pairs = pa.StructArray.from_arrays([column.keys, column.items], names=["key", "value"])
+    return pa.Array.from_buffers(
+        pa.list_(pairs.type), len(column), column.buffers()[:2], offset=column.offset, children=[pairs]
+    )
+
+
+def _indices(shape: Shape, column: pa.Array) -> Ints:
+    found = pc.index_in(column, value_set=pa.array(shape.symbols, pa.string()))
+    if found.null_count > column.null_count:
+        raise ValueError(f"{shape.name} has only the symbols {', '.join(shape.symbols)}")
+    cells: Ints = found.fill_null(0).to_numpy().astype(np.int64)
+    return cells
