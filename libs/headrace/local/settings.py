@@ -2,15 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from headrace.errors import ConfigurationError
 
 LOOPBACK = "127.0.0.1"
-CHECKOUT = Path(__file__).resolve().parents[3]
+LIBRARY = Path(__file__).resolve().parents[2]
+CHECKOUT = LIBRARY.parent
 
 
 def _default_root() -> Path:
@@ -22,8 +23,7 @@ def _default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace"
 
 
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
+Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
 class Settings(BaseSettings):
@@ -31,12 +31,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="HEADRACE_", frozen=True, env_ignore_empty=True)
 
-    root: Path = Field(default_factory=_default_root, description="Folder with services/ and pipelines/")
-    home: Path = Field(
+    root: Folder = Field(default_factory=_default_root, description="Folder with services/ and pipelines/")
+    home: Folder = Field(
         default_factory=lambda seen: seen["root"] / ".headrace", description="Where runtime data live"
     )
-    cache: Path = Field(default_factory=_default_cache, description="Jars, shared between checkouts")
-    kafka_port: int = Field(9092, ge=1024, le=65534, description="Embedded Kafka; its controller has the next")
+    cache: Folder = Field(default_factory=_default_cache, description="Jars, shared between checkouts")
+    kafka_port: int = Field(
+        9092, ge=1024, le=65534, description="Embedded Kafka; its controller has the next"
+    )
     registry_port: int = Field(8081, ge=1024, le=65535, description="Embedded schema registry")
     metrics_port: int = Field(9101, ge=1024, le=65535, description="Health and metrics of this service")
     bootstrap: str = Field(
@@ -56,6 +58,7 @@ class Settings(BaseSettings):
         default_factory=lambda seen: f"sqlite:///{seen['home'] / 'headrace.db'}",
         description="SQLAlchemy URL of the views",
     )
+    max_batch: int = Field(1_000, ge=1, le=100_000, description="Rows a handler gets at once, at most")
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -66,11 +69,6 @@ class Settings(BaseSettings):
             raise ConfigurationError(
                 f"setting {name} is wrong", f"{first['msg']} (it is {first['input']!r})", f"unset {name}"
             ) from error
-
-    def model_post_init(self, _: Any, /) -> None:
-        """Make the folders absolute, so that a service in another folder means the same ones."""
-        for name in ("root", "home", "cache"):
-            object.__setattr__(self, name, _absolute(getattr(self, name)))
 
     @property
     def embeds_kafka(self) -> bool:
@@ -86,3 +84,14 @@ class Settings(BaseSettings):
     def log_folder(self) -> Path:
         """Where each program's log lies."""
         return self.home / "log"
+
+    @property
+    def pipelines(self) -> Path:
+        """Where the pipeline files lie."""
+        return self.root / "pipelines"
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which another process imports this library and reads these settings."""
+        names = self.model_fields_set | {"root", "home", "cache"}
+        own = {f"HEADRACE_{name.upper()}": str(getattr(self, name)) for name in sorted(names)}
+        return {**os.environ, **own, "PYTHONPATH": os.pathsep.join((str(LIBRARY), str(self.root)))}
