@@ -66,7 +66,9 @@ def _format(file: Path, settings: Settings) -> None:
     )
     done = subprocess.run(tool, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise HeadraceError("Kafka's data folder could not be formatted", (done.stderr or done.stdout).strip())
+        raise HeadraceError(
+            "Kafka's data folder could not be formatted", (done.stderr or done.stdout).strip()
+        )
 
 
 def _command(settings: Settings, *arguments: str) -> list[str]:

@@ -7,7 +7,6 @@ In a ``conftest.py``::
 A test that asks for ``broker`` gets the Settings under which clients reach the two.
 """
 
-import os
 import socket
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from headrace.local.answers import wait_for_kafka, wait_for_registry
-from headrace.local.settings import CHECKOUT, LOOPBACK, Settings
+from headrace.local.settings import LOOPBACK, Settings
 
 PARTS = ("kafka", "registry")
 PATIENCE = 60.0
@@ -47,22 +46,11 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """Return the environment in which a process sees what ``settings`` says about Kafka and the registry."""
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join((str(CHECKOUT / "libs"), str(CHECKOUT))),
-        "HEADRACE_HOME": str(settings.home),
-        "HEADRACE_KAFKA_PORT": str(settings.kafka_port),
-        "HEADRACE_REGISTRY_PORT": str(settings.registry_port),
-    }
-
-
 @contextmanager
 def _running(part: str, settings: Settings) -> Iterator[None]:
     command = [sys.executable, "-m", f"headrace.local.{part}"]
     with (settings.home / f"{part}.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment(settings), stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env=settings.environment(), stdout=log, stderr=subprocess.STDOUT)
     try:
         yield
     finally:

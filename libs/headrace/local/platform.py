@@ -1,0 +1,152 @@
+"""Everything Headrace runs on one machine: Kafka, the schema registry and all services, as one thing to start and stop."""
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
+
+from headrace.errors import ConfigurationError, HeadraceError
+from headrace.local import answers, jars, registry
+from headrace.local.settings import LOOPBACK, Settings
+from headrace.local.supervision import Program, State, Supervisor
+
+PAUSE = 0.1
+FAILED = ("fatal", "exited", "unknown")
+
+
+class Platform:
+    """The platform of one home; what runs is found again by any later process with the same settings."""
+
+    def __init__(self, settings: Settings, services: Collection[str] | None = None) -> None:
+        """Take all of ``services/`` or only those named."""
+        self.settings = settings
+        self.services = sorted(found_services(settings) if services is None else services)
+        self.supervisor = Supervisor(settings.home, settings.root)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The port of every service's health and metrics: counted up from ``metrics_port`` by name."""
+        return {name: self.settings.metrics_port + place for place, name in enumerate(self.services)}
+
+    @property
+    def programs(self) -> list[Program]:
+        """What the supervisor runs; services stop first, then the registry, then Kafka."""
+        python = sys.executable
+        embedded = []
+        if self.settings.embeds_kafka:
+            embedded.append(
+                Program("kafka", [python, "-m", "headrace.local.kafka"], "kafka", 10, stop_seconds=30)
+            )
+        if self.settings.embeds_registry:
+            embedded.append(Program("registry", [python, "-m", "headrace.local.registry"], "registry", 20))
+        return embedded + [
+            Program(
+                name, [python, "-m", f"services.{name}"], "services", 30, {"HEADRACE_METRICS_PORT": str(port)}
+            )
+            for name, port in self.ports.items()
+        ]
+
+    def start(self) -> None:
+        """Start everything that is not running yet; return at once, before it is healthy.
+
+        Raises ConfigurationError when a port is taken.
+        """
+        if self.supervisor.running():
+            return
+        self.supervisor.stop()  # what a killed supervisor left
+        self._check_ports()
+        fetch(self.settings)
+        self.supervisor.start(self.programs, self.settings.environment())
+
+    def stop(self) -> None:
+        """Stop everything and return when it is gone."""
+        self.supervisor.stop()
+
+    def wait_broker(self, seconds: float = 60.0) -> None:
+        """Return when Kafka and the registry answer; raise UnreachableError after ``seconds``."""
+        answers.wait_for_kafka(self.settings, seconds)
+        answers.wait_for_registry(self.settings, seconds)
+
+    def wait_healthy(
+        self, seconds: float = 60.0, tell: Callable[[set[str]], None] = lambda _missing: None
+    ) -> None:
+        """Return when every service calls itself healthy.
+
+        ``tell`` hears after each round who is missing. Raises HeadraceError naming one that is missing
+        after ``seconds``, or that the supervisor has given up on.
+        """
+        end = time.monotonic() + seconds
+        while missing := self.unhealthy():
+            tell(missing)
+            given_up = {state.name for state in self.states() if state.state in FAILED} & missing
+            if given_up or time.monotonic() > end:
+                raise _not_healthy(sorted(given_up or missing))
+            time.sleep(PAUSE)
+        tell(set())
+
+    def unhealthy(self) -> set[str]:
+        """Return the services that do not say they are healthy."""
+        return {name for name, port in self.ports.items() if not answers.service_answers(port)}
+
+    def states(self) -> list[State]:
+        """Return what the supervisor says about each program; [] when it does not run."""
+        return self.supervisor.states()
+
+    def pids(self) -> dict[str, int]:
+        """Return the process ids of the running programs, by name."""
+        return {state.name: state.pid for state in self.states() if state.pid}
+
+    def kill(self, name: str) -> None:
+        """Kill a program with -9, as a crash would; the supervisor starts it again."""
+        os.kill(self.pids()[name], signal.SIGKILL)
+
+    def _check_ports(self) -> None:
+        for port, who, variable in self._wanted_ports():
+            if not port_is_free(port):
+                raise ConfigurationError(
+                    f"port {port} is taken",
+                    f"{who} needs it ({variable})",
+                    f"{variable}={port % 10_000 + 20_000} ./headrace up",
+                )
+
+    def _wanted_ports(self) -> Iterator[tuple[int, str, str]]:
+        if self.settings.embeds_kafka:
+            yield self.settings.kafka_port, "Kafka", "HEADRACE_KAFKA_PORT"
+            yield self.settings.kafka_port + 1, "Kafka's controller", "HEADRACE_KAFKA_PORT"
+        if self.settings.embeds_registry:
+            yield self.settings.registry_port, "the schema registry", "HEADRACE_REGISTRY_PORT"
+        for name, port in self.ports.items():
+            yield port, f"the service {name}", "HEADRACE_METRICS_PORT"
+
+
+def found_services(settings: Settings) -> list[str]:
+    """Return the names of the folders of ``services/`` that can be run."""
+    return sorted(path.parent.name for path in settings.root.glob("services/*/__main__.py"))
+
+
+def fetch(settings: Settings) -> None:
+    """Fetch what the embedded programs run, where it is not in the cache."""
+    if settings.embeds_kafka:
+        jars.fetched("kafka", settings.cache)
+    if settings.embeds_registry:
+        registry.installed(settings.cache)
+
+
+def port_is_free(port: int) -> bool:
+    """Say whether a server could listen on the loopback's ``port``."""
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def _not_healthy(names: list[str]) -> HeadraceError:
+    return HeadraceError(
+        f"not healthy: {', '.join(names)}", "no answer on /health", f"./headrace logs {names[0]}"
+    )
