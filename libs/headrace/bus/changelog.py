@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -54,6 +55,7 @@ class Progress:
         return replace(cls(*row), records_out=dict(row[2]))
 
 
+@cache
 def table_schema(table: Table) -> Schema:
     """Return the Avro schema of a table's rows."""
     name = "".join(part.title() for part in table.name.split("-"))

@@ -112,15 +112,10 @@ class KafkaRunner:
     def _taken(self, found: Iterable[Message]) -> list[Incoming]:
         messages = []
         for message in found:
-            error = message.error()
-            if error is None:
+            if received(message):
                 messages.append(incoming(message))
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- the client's own name for it
+            elif message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- the client's own name for it
                 self.engine.reached(message.topic(), message.partition(), message.offset())
-            elif error.fatal() or not error.retriable() and error.code() not in _PASSING:
-                raise KafkaException(error)
-            else:
-                LOG.warning("broker: %s", error)
         return messages
 
     # -- a new pipeline -----------------------------------------------------------------------------
@@ -182,6 +177,23 @@ _PASSING = {
 }
 
 
+def received(message: Message) -> bool:
+    """Tell whether a consumer gave a record; the end of a partition and passing troubles are none.
+
+    Raises:
+        KafkaException: for any other error.
+    """
+    error = message.error()
+    if error is None:
+        return True
+    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+        return False
+    if error.fatal() or (not error.retriable() and error.code() not in _PASSING):
+        raise KafkaException(error)
+    LOG.warning("broker: %s", error)
+    return False
+
+
 def send(client: Producer, records: Iterable[Outgoing]) -> None:
     """Hand records to a producer, waiting where its queue is full."""
     for r in records:
@@ -229,18 +241,24 @@ def wait_for_topics(client: Consumer, topics: Sequence[str], timeout: float) -> 
 
 def read_all(bootstrap: str, topic: str, partition: int) -> list[Incoming]:
     """Return every committed record of a partition, from its beginning to its end now."""
-    client = consumer(bootstrap, "headrace.reader", **{"auto.offset.reset": "earliest"})
-    client.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
+    return read_from(bootstrap, topic, partition, 0)[0]
+
+
+def read_from(bootstrap: str, topic: str, partition: int, offset: int) -> tuple[list[Incoming], int]:
+    """Return the committed records of a partition from an offset to its end now, and that end.
+
+    Raises:
+        KafkaException: when the topic does not exist or the offset is gone.
+    """
+    client = consumer(bootstrap, "headrace.reader")
+    client.assign([TopicPartition(topic, partition, offset or OFFSET_BEGINNING)])
     found: list[Incoming] = []
     try:
         while True:
             for message in client.consume(10_000, 1.0):
-                error = message.error()
-                if error is None:
+                if received(message):
                     found.append(incoming(message))
-                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                    return found
-                elif not error.retriable():
-                    raise KafkaException(error)
+                elif message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                    return found, message.offset()
     finally:
         client.close()

@@ -1,7 +1,5 @@
 """Which schema a record has, and the id the registry gave it."""
 
-import json
-from functools import lru_cache
 from typing import Any, Protocol
 
 from headrace.contracts import catalogue
@@ -58,11 +56,11 @@ def subject(topic: str, schema: Schema) -> str:
     return f"{topic}-{namespace}.{schema['name']}" if namespace else f"{topic}-{schema['name']}"
 
 
-@lru_cache(maxsize=512)
-def _codec(text: str) -> Codec:
-    return Codec(json.loads(text))
+_CODECS: dict[int, tuple[Schema, Codec]] = {}
 
 
 def codec(schema: Schema) -> Codec:
-    """Return the codec of a schema, made once."""
-    return _codec(json.dumps(schema, sort_keys=True))
+    """Return the codec of a schema object, made once for each object (which is kept, so its id stays its own)."""
+    if id(schema) not in _CODECS:
+        _CODECS[id(schema)] = (schema, Codec(schema))
+    return _CODECS[id(schema)][1]

@@ -1,0 +1,117 @@
+"""Make a cluster ready: topics from the catalogue, schemas under their subjects, pipelines as events."""
+
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from headrace.bus.encode import Encoder
+from headrace.bus.engine import decode_plain
+from headrace.bus.kafka import producer, read_all, send
+from headrace.bus.registry import ConfluentRegistry
+from headrace.bus.schemas import record_schema, subject
+from headrace.bus.service import Emit, Service
+from headrace.contracts import catalogue
+from headrace.contracts.topics import CONTROL_TOPICS, PIPELINE_TOPICS, PIPELINES, Topic, changelog
+from headrace.local.settings import Settings
+from headrace.pipeline.definition import Definition
+from headrace.sources.pipelines import read_all as read_pipelines
+
+_ONE_PARTITION = {"ticks", "steps", "ledger"}
+_COMPACTED = {"cleanup.policy": "compact", "segment.bytes": "16777216", "min.cleanable.dirty.ratio": "0.2"}
+
+
+def stages(folder: Path) -> list[Service]:
+    """Return the manifests in ``services/`` that close ticks, by name: a new folder is a new stage."""
+    names = sorted(p.parent.name for p in folder.glob("*/service.py"))
+    found = [importlib.import_module(f"services.{name}.service") for name in names]
+    return [m.SERVICE for m in found if hasattr(m, "SERVICE")]
+
+
+def stage_names(services: Iterable[Service], partitions: int) -> list[str]:
+    """Return ``service/partition`` of every lane that must close a tick."""
+    return [f"{s.name}/{p}" for s in services for p in range(1 if s.single else partitions)]
+
+
+def provision(settings: Settings, pipelines: Path | None = None) -> list[str]:
+    """Create missing topics, register schemas and changed pipelines; return the pipelines' names.
+
+    Safe to call again: what is there already stays as it is.
+    """
+    definitions = read_pipelines(pipelines or settings.pipelines)
+    services = stages(settings.root / "services")
+    registry = ConfluentRegistry(settings.registry_url)
+    create_topics(settings, definitions.values(), services)
+    for definition in definitions.values():
+        register_schemas(registry, definition)
+    _announce(settings, registry, definitions, services)
+    return sorted(definitions)
+
+
+def create_topics(settings: Settings, definitions: Iterable[Definition], services: Sequence[Service]) -> None:
+    """Create the control topics, and every pipeline's topics and changelogs, where they are missing."""
+    wanted = [_topic(t, t.name(), 1) for t in CONTROL_TOPICS]
+    for definition in definitions:
+        for topic in PIPELINE_TOPICS:
+            partitions = 1 if topic.stream in _ONE_PARTITION else definition.partitions
+            wanted.append(_topic(topic, topic.name(definition.name), partitions))
+        for service in services:
+            name = changelog(service.name, definition.name)
+            wanted.append(NewTopic(name, definition.partitions, 1, config=_COMPACTED))
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap, "broker.address.family": "v4"})
+    known = admin.list_topics(timeout=10).topics
+    missing = [t for t in wanted if t.topic not in known]
+    for future in admin.create_topics(missing, operation_timeout=30).values() if missing else ():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+
+
+def _topic(topic: Topic, name: str, partitions: int) -> NewTopic:
+    sheet = catalogue.topics()[topic.stream]
+    config = {"cleanup.policy": sheet.cleanup, "message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}
+    return NewTopic(name, partitions, 1, config=config)
+
+
+def register_schemas(registry: ConfluentRegistry, definition: Definition) -> None:
+    """Register every record of a pipeline's topics and of the control topics."""
+    for topic in (*PIPELINE_TOPICS, *CONTROL_TOPICS):
+        sheet = catalogue.topics()[topic.stream]
+        for record in [*definition.records] if topic.stream in {"events", "validated"} else _records(topic):
+            schema = record_schema(topic, record, definition)
+            name = subject(topic.name(definition.name), schema)
+            registry.register(name, schema)
+            if sheet.compatibility != "NONE":
+                registry.require(name, sheet.compatibility)
+
+
+def _records(topic: Topic) -> list[str]:
+    return ["FeatureVector"] if topic.stream == "features" else catalogue.topics()[topic.stream].declared
+
+
+def _announce(
+    settings: Settings, registry: ConfluentRegistry, definitions: Mapping[str, Definition], services: Sequence[Service]
+) -> None:
+    """Write an event for every pipeline whose definition or stages are new."""
+    held = decode_plain(read_all(settings.bootstrap, PIPELINES.name(), 0), registry)
+    latest = {fields["pipeline"]: (fields["digest"], fields["stages"]) for _, _, fields in held}
+    writer, encoder = producer(settings.bootstrap), Encoder(registry)
+    for definition in definitions.values():
+        names = stage_names(services, definition.partitions)
+        if latest.get(definition.name) == (definition.digest, names):
+            continue
+        record = {
+            "pipeline": definition.name,
+            "tick": -1,
+            "digest": definition.digest,
+            "definition": definition.canonical(),
+            "stages": names,
+        }
+        emit = Emit("PipelineRegistered", pa.RecordBatch.from_pylist([record]))
+        send(writer, encoder.encode(PIPELINES, [emit], None, 0, -1, definition))
+    writer.flush(30)

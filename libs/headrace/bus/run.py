@@ -1,0 +1,98 @@
+"""A service as a process: settings in, one loop until a signal, an exit code out."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType
+
+from headrace.bus.effects import EffectsWorker, Work
+from headrace.bus.engine import Engine
+from headrace.bus.kafka import KafkaRunner
+from headrace.bus.observer import KafkaObserver, Observer
+from headrace.bus.registry import ConfluentRegistry
+from headrace.bus.service import Service
+from headrace.contracts.topics import Topic
+from headrace.local.settings import Settings
+from headrace.store.artifacts import ArtifactStore
+from headrace.telemetry.health import Health
+from headrace.telemetry.logs import configure
+
+LOG = logging.getLogger("headrace.run")
+
+
+class Stop:
+    """Turns SIGTERM and SIGINT into the end of a loop, between two transactions."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        signal.signal(signal.SIGTERM, self._heard)
+        signal.signal(signal.SIGINT, self._heard)
+
+    def going(self) -> bool:
+        """Tell whether nobody has asked to stop."""
+        return not self._event.is_set()
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._event.set()
+
+
+def run(service: Service, effects: tuple[Topic, Topic, Mapping[str, Work]] | None = None) -> None:
+    """Run a service until a signal; an error of ours ends the process with its traceback and exit code 1."""
+    settings, health, stop = _begin(service.name)
+    registry = ConfluentRegistry(settings.registry_url)
+    artifacts = ArtifactStore(settings.home)
+    engine = Engine(service, registry, artifacts, max_batch=settings.max_batch)
+    runner = KafkaRunner(settings.bootstrap, engine)
+    runner.start()
+    failed = threading.Event()
+    if effects is not None:
+        requests, results, carry_out = effects
+        worker = EffectsWorker(
+            requests, results, carry_out, settings=settings, registry=registry, artifacts=artifacts
+        )
+        _in_background(lambda: worker.run(stop.going), failed)
+    health.ready()
+    while stop.going() and not failed.is_set():
+        if runner.pump():
+            for (pipeline, partition), lane in engine.lanes.items():
+                health.tick(pipeline, partition, lane.progress.tick)
+    runner.close()
+    if failed.is_set():
+        sys.exit(1)
+
+
+def run_observer(name: str, observer: Observer, *, wait: float) -> None:
+    """Run an observer until a signal."""
+    settings, health, stop = _begin(name)
+    watcher = KafkaObserver(name, observer, settings.bootstrap, ConfluentRegistry(settings.registry_url))
+    watcher.start()
+    health.ready()
+    while stop.going():
+        watcher.pump(wait)
+    watcher.close()
+
+
+def _begin(name: str) -> tuple[Settings, Health, Stop]:
+    configure(name)
+    settings = Settings()
+    health = Health(name)
+    health.serve(settings.metrics_port)
+    LOG.info("starting %s, pid %d", name, os.getpid())
+    return settings, health, Stop()
+
+
+def _in_background(work: Callable[[], None], failed: threading.Event) -> None:
+    """Run a worker beside the loop; when it dies, the process does."""
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException:
+            failed.set()
+            raise
+
+    threading.Thread(target=guarded, name="effects", daemon=True).start()

@@ -1,0 +1,212 @@
+"""A pipeline as data: what one YAML file says about a use case (the JSON Schema is made from these classes)."""
+
+import hashlib
+import json
+from datetime import datetime
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from headrace.pipeline.durations import Duration
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=80)]
+Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Task = Literal["binary", "multiclass", "regression"]
+DAY = 86_400_000_000
+HOUR = 3_600_000_000
+
+
+class Part(BaseModel):
+    """A closed, frozen piece of a definition: an unknown key is an error, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RecordType(Part):
+    """One record type on the raw topic, with the columns that say who, when and what it is about."""
+
+    contract: dict[str, Any] = Field(description="The Avro record schema; in a file, a path to its .avsc")
+    role: Literal["event", "label", "fact"] = Field(description="event: gets a prediction; label: answers one")
+    id: Column = Field(description="Column with the id that no other record of this type has")
+    key: list[Column] = Field(min_length=1, description="Columns of the entity key, joined by a colon")
+    time: Column = Field(description="Column with the event time (timestamp-micros)")
+    joins: Column | None = Field(None, description="label only: column with the id of the event it answers")
+
+
+class Rule(Part):
+    """A check on the columns of one record type; a row that breaks it ends as a receipt."""
+
+    name: Name
+    record: str
+    column: Column
+    kind: Literal["required", "range", "enum", "regex", "expression"]
+    minimum: float | None = None
+    maximum: float | None = None
+    values: list[str] | None = None
+    pattern: str | None = None
+    sql: str | None = Field(None, description="expression only: true for a good row (Polars SQL)")
+    severity: Literal["reject", "warn"] = "reject"
+    hint: str = Field("", description="What the producer should do about it")
+
+
+class Label(Part):
+    """How an answer becomes a label, and how long an event waits for one."""
+
+    record: str
+    sql: str = Field(description="The label over the label record's columns (Polars SQL)")
+    maturity: Duration = Field(3 * DAY, description="After this much event time an event counts as unlabelled")
+    classes: list[str] | None = Field(None, description="Class names in order; null for regression")
+
+
+class RowFeature(Part):
+    """A feature of the event alone."""
+
+    name: Column
+    sql: str
+    kind: Literal["number", "category"] = "number"
+
+
+class WindowFeature(Part):
+    """An aggregate over the records of one type that the log held before the event, per group, in event time."""
+
+    name: Column
+    record: str
+    group_by: Column = Field(description="Column of the windowed record, and of the event unless event_column says")
+    event_column: Column | None = None
+    value: str = Field("1", description="What is aggregated (Polars SQL over the windowed record)")
+    aggregate: Literal["count", "sum", "mean"] = "mean"
+    window: Duration
+    tile: Duration = Field(300_000_000, description="Event-time resolution; a divisor of the window")
+    decimals: int = Field(3, ge=0, le=6, description="Values are held as whole multiples of 10^-decimals")
+
+
+class FeatureView(Part):
+    """The columns a model sees, in order: row features, then windows."""
+
+    version: int = 1
+    rows: list[RowFeature]
+    windows: list[WindowFeature] = []
+
+    @property
+    def names(self) -> list[str]:
+        """Return the feature names in the order a model sees them."""
+        return [f.name for f in self.rows] + [w.name for w in self.windows]
+
+    @property
+    def categories(self) -> list[str]:
+        """Return the names of the features that are categories."""
+        return [f.name for f in self.rows if f.kind == "category"]
+
+
+class Estimator(Part):
+    """The model: a scikit-learn or river class, or a function of one's own that returns an estimator."""
+
+    path: str = Field(description="module:attribute, for example pipelines.flights.estimator:build")
+    params: dict[str, Any] = {}
+    kind: Literal["batch", "online"] = "batch"
+
+
+class Training(Part):
+    """When to train, and on what."""
+
+    first_at: datetime | None = Field(None, description="Event time of the first training (with an offset)")
+    train_after: int = Field(1000, ge=10, description="Matured labels before the first training, without first_at")
+    every: Duration | None = Field(None, description="Schedule: event time between trainings")
+    learn_every: int = Field(200, ge=1, description="online only: labels between two published snapshots")
+    cooldown: Duration = Field(14 * DAY, description="Event time that must pass between two trainings")
+    budget: int = Field(24, ge=1, description="Trainings allowed per 365 days of event time")
+    holdout: Duration = Field(7 * DAY, description="Last matured stretch, held out for the gate")
+    seed: int = 0
+
+
+class Gates(Part):
+    """What a candidate must show on the hold-out before it may become a challenger."""
+
+    max_worse: float = Field(0.0, description="Loss above the champion's that still passes")
+    max_bytes: int = Field(50_000_000, description="Size of the artifact")
+    min_rows: int = Field(200, description="Rows in the hold-out, below which the gate refuses to judge")
+
+
+class Rollout(Part):
+    """How a challenger becomes champion."""
+
+    mode: Literal["shadow", "direct"] = "shadow"
+    block: Duration = DAY
+    min_blocks: int = Field(3, ge=1, description="Blocks in shadow before any decision")
+    max_blocks: int = Field(45, ge=1, description="Blocks after which an undecided challenger is refused")
+    margin: float = Field(0.01, description="Not worse by more than this, in mean loss over blocks, promotes")
+    alpha: float = Field(0.05, gt=0, lt=1)
+    bound: float = Field(0.05, gt=0, description="Block differences of mean loss are clipped to this")
+
+
+class Drift(Part):
+    """The pipeline's one false-alarm budget and what an alarm does."""
+
+    block: Duration = DAY
+    reference_blocks: int = Field(28, ge=5)
+    false_alarm_blocks: int = Field(30, ge=2, description="At most one false alarm in this many blocks")
+    retrain: bool = True
+
+
+class Clock(Part):
+    """Where ticks come from: the wall, or the publisher's event time."""
+
+    kind: Literal["wall", "source"] = "wall"
+    step: Duration = Field(DAY, description="source only: event time between ticks")
+    offset: Duration = Field(0, description="source only: where in the day a step begins")
+
+
+class Definition(Part):
+    """Everything Headrace knows of one use case."""
+
+    name: Name
+    description: str = ""
+    task: Task
+    partitions: int = Field(1, ge=1)
+    clock: Clock = Clock()
+    records: dict[str, RecordType]
+    dedupe: Duration = Field(3 * DAY, description="How long an accepted event id is remembered, in event time")
+    rules: list[Rule] = []
+    label: Label
+    features: FeatureView
+    estimator: Estimator
+    prior: dict[str, float] = Field(description="Scores that answer until a model exists")
+    training: Training = Training()
+    gates: Gates = Gates()
+    rollout: Rollout = Rollout()
+    drift: Drift = Drift()
+
+    @model_validator(mode="after")
+    def _references_hold(self) -> "Definition":
+        events = [n for n, r in self.records.items() if r.role == "event"]
+        if len(events) != 1:
+            raise ValueError(f"exactly one record type has the role event; found {events}")
+        named = {self.label.record, *(r.record for r in self.rules), *(w.record for w in self.features.windows)}
+        if missing := named - set(self.records):
+            raise ValueError(f"unknown record types {sorted(missing)}; the file declares {sorted(self.records)}")
+        if self.records[self.label.record].joins is None:
+            raise ValueError(f"record type {self.label.record} needs `joins`: the column with the event's id")
+        for window in self.features.windows:
+            if window.window % window.tile:
+                raise ValueError(f"window {window.name}: the tile must divide the window")
+        return self
+
+    @property
+    def event(self) -> str:
+        """Return the name of the record type that gets predictions."""
+        return next(n for n, r in self.records.items() if r.role == "event")
+
+    @property
+    def lookback(self) -> int:
+        """Return the microseconds of event time after which no state of the data plane is left."""
+        return max([self.dedupe, self.label.maturity, *(w.window + w.tile for w in self.features.windows)])
+
+    def canonical(self) -> str:
+        """Return the one JSON text of this definition: sorted keys, no spaces, durations as written."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the sha256 of the canonical text, in hex."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()

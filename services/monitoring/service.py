@@ -1,0 +1,16 @@
+"""The manifest of monitoring: at the close of a tick, predictions first, then the labels that answer them."""
+
+from headrace.bus.service import Input, Service, Table
+from headrace.contracts.topics import OUTCOMES, PREDICTIONS, PROFILES, SHADOW_PREDICTIONS, VALIDATED
+from services.monitoring.handler import LABELS, PENDING, QUALITY, close, handle, labels
+
+SERVICE = Service(
+    name="monitoring",
+    consumes=(Input(PREDICTIONS), Input(SHADOW_PREDICTIONS), Input(VALIDATED)),
+    emits=(OUTCOMES, PROFILES),
+    tables=(Table("pending", PENDING, due="due"), Table("labels", LABELS, due="due"), Table("quality", QUALITY)),
+    handle=handle,
+    on_due=close,
+    view=labels,
+    pace="tick",
+)

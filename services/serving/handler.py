@@ -1,0 +1,174 @@
+"""Feature vectors in; a prediction for each, and a second one while a challenger is in shadow."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.bus.refusals import derived_id
+from headrace.bus.service import Batch, Context, Due, Emit, Rows, Step, Tick
+from headrace.contracts.arrow import arrow_schema
+from headrace.contracts.catalogue import schema
+from headrace.contracts.topics import DEPLOYMENTS, PREDICTIONS, PROFILES, SHADOW_PREDICTIONS
+from headrace.models import artifact, prior
+from headrace.models.deployed import Deployed, Version
+from headrace.pipeline.definition import Definition
+from headrace.stats import profiles
+
+_SCORES = pa.map_(pa.string(), pa.float64())
+_PREDICTION = arrow_schema(schema("Prediction"))
+_PROFILE = arrow_schema(schema("Profile"))
+
+
+class Predictor(Protocol):
+    """A loaded model: names of its scores, and the scores of rows."""
+
+    names: list[str]
+
+    def scores(self, columns: pa.RecordBatch) -> np.ndarray:
+        """Return (rows, names) float64."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A version that answers, and how its answers are marked."""
+
+    version: Version
+    predictor: Predictor
+    route: str
+    status: str
+
+
+@dataclass(frozen=True)
+class View:
+    """The models that answer at a cut."""
+
+    definition: Definition
+    champion: Model
+    challenger: Model | None
+
+
+def models(context: Context) -> View:
+    """Load the models that the deployments topic names at a cut; without one, the declared prior answers."""
+    definition = context.definition
+    deployed: Deployed = context.controls.get(DEPLOYMENTS) or Deployed()
+
+    def loaded(version: Version, route: str) -> Model:
+        return Model(version, artifact.load(context.artifacts.get(version.digest)), route, "ok")
+
+    declared = prior.Prior(definition)
+    fallback = Model(Version(f"{definition.name}-prior", 0, declared.digest), declared, "fallback", "fallback")
+    return View(
+        definition,
+        loaded(deployed.champion, "champion") if deployed.champion else fallback,
+        loaded(deployed.challenger, "shadow") if deployed.challenger else None,
+    )
+
+
+def handle(batch: Batch, rows: Rows, view: View) -> Step:
+    """Answer every feature vector, and count what was seen into the tick's profile."""
+    vectors = batch.records["FeatureVector"].columns
+    values = pa.RecordBatch.from_struct_array(vectors["values"])
+    emitted = {PREDICTIONS: [_predictions(view.champion, vectors, values, view.definition)]}
+    if view.challenger is not None:
+        emitted[SHADOW_PREDICTIONS] = [_predictions(view.challenger, vectors, values, view.definition)]
+    _count(batch, rows, values, emitted[PREDICTIONS][0].columns, view.definition)
+    return Step(emitted=emitted)
+
+
+def close(due: Due, rows: Rows, tick: Tick, view: View) -> Step:
+    """Give out the tick's profile and begin a new one."""
+    del due
+    held = rows["profile"].all()
+    if not held:
+        return Step()
+    rows["profile"].delete([key for key, _ in held])
+    partition = int(held[0][0])
+    counted = json.loads(held[0][1][0])
+    record = {
+        "profile_id": derived_id("profile", "serving", tick.pipeline, partition, tick.n),
+        "pipeline": tick.pipeline,
+        "partition": partition,
+        "tick": tick.n,
+        "time": tick.time,
+        "producer": "serving",
+        "champion": view.champion.version.digest,
+        **_as_record(counted),
+    }
+    return Step(emitted={PROFILES: [Emit("Profile", pa.RecordBatch.from_pylist([record], schema=_PROFILE))]})
+
+
+def _predictions(model: Model, vectors: pa.RecordBatch, values: pa.RecordBatch, definition: Definition) -> Emit:
+    scores = model.predictor.scores(values)
+    names, count = model.predictor.names, len(scores)
+    offsets = np.arange(0, count * len(names) + 1, len(names), dtype=np.int32)
+    best = [names[i] for i in scores.argmax(axis=1)] if definition.task != "regression" else [None] * count
+    version = model.version
+    columns = {
+        "prediction_id": _ids(version, vectors),
+        "pipeline": [definition.name] * count,
+        "pipeline_digest": vectors["pipeline_digest"],
+        "feature_view_version": vectors["feature_view_version"],
+        "features_hash": vectors["features_hash"],
+        "model_name": [version.name] * count,
+        "model_version": pa.array([version.version] * count, pa.int32()),
+        "model_digest": [version.digest] * count,
+        "route": [model.route] * count,
+        "task": [definition.task] * count,
+        "scores": pa.MapArray.from_arrays(offsets, pa.array(names * count), pa.array(scores.ravel()), _SCORES),
+        "label": pa.array(best, pa.string()),
+        "explanation": pa.array([[]] * count, _PREDICTION.field("explanation").type),
+        "status": [model.status] * count,
+        "revision": pa.array([0] * count, pa.int32()),
+        "supersedes": pa.nulls(count, pa.string()),
+    }
+    return Emit("Prediction", pa.RecordBatch.from_pydict(columns), cause=np.arange(count))
+
+
+def _ids(version: Version, vectors: pa.RecordBatch) -> list[str]:
+    """Return the ids of first-revision predictions (DESIGN 5: UUIDv5 over all that decides them)."""
+    origins = vectors["origin"].to_pylist()
+    rows = zip(
+        vectors["pipeline_digest"].to_pylist(),
+        vectors["feature_view_version"].to_pylist(),
+        vectors["event_id"].to_pylist(),
+        origins,
+        strict=True,
+    )
+    return [derived_id("prediction", version.digest, *row[:3], *row[3].values(), 0) for row in rows]
+
+
+def _count(
+    batch: Batch, rows: Rows, values: pa.RecordBatch, predictions: pa.RecordBatch, definition: Definition
+) -> None:
+    categories = set(definition.features.categories)
+    counted = profiles.profile(
+        [
+            profiles.feature(name, "category", column.to_pylist())
+            if name in categories
+            else profiles.feature(name, "number", column.to_numpy(zero_copy_only=False))
+            for name, column in zip(values.schema.names, values.columns, strict=True)
+        ],
+        _seen(predictions, definition),
+    )
+    partition = str(batch.partition)
+    held = rows["profile"].get([partition])[0]
+    merged = profiles.merge(json.loads(held[0]), counted) if held else counted
+    rows["profile"].put([partition], [(json.dumps(merged, sort_keys=True),)])
+
+
+def _seen(predictions: pa.RecordBatch, definition: Definition) -> dict[str, int]:
+    """Count the score that drift watches: of the last class, or the value."""
+    scores = predictions["scores"]
+    width = len(scores.items) // max(len(scores), 1)
+    table = scores.items.to_numpy().reshape(-1, width)
+    if definition.task == "regression":
+        return profiles.scores(table[:, 0], probability=False)
+    return profiles.scores(table[:, -1])
+
+
+def _as_record(counted: dict[str, Any]) -> dict[str, Any]:
+    features = [{**f, "buckets": sorted(f["buckets"].items())} for f in counted["features"]]
+    return {"features": features, "scores": sorted(counted["scores"].items()), "quality": counted["quality"]}

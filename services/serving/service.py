@@ -1,0 +1,19 @@
+"""The manifest of serving."""
+
+import pyarrow as pa
+
+from headrace.bus.service import Input, Service, Table
+from headrace.contracts.topics import DEPLOYMENTS, FEATURES, PREDICTIONS, PROFILES, SHADOW_PREDICTIONS
+from headrace.models.deployed import fold
+from services.serving.handler import close, handle, models
+
+SERVICE = Service(
+    name="serving",
+    consumes=(Input(FEATURES),),
+    follows={DEPLOYMENTS: fold},
+    emits=(PREDICTIONS, SHADOW_PREDICTIONS, PROFILES),
+    tables=(Table("profile", pa.schema([("counted", pa.string())])),),
+    handle=handle,
+    on_due=close,
+    view=models,
+)
