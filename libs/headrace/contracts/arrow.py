@@ -88,11 +88,16 @@ def project(columns: pa.RecordBatch, reader_schema: Mapping[str, Any]) -> pa.Rec
     Fields that the writer did not have take their default, fields that the reader does not know fall away, and
     numbers widen, at every depth. Raises ``ValueError`` where a default is missing or a value does not fit.
     """
-    target = arrow_schema(reader_schema)
+    shape = record_shape(reader_schema)
+    return fit(columns, shape, arrow_schema(reader_schema))
+
+
+def fit(columns: pa.RecordBatch, shape: Shape, target: pa.Schema) -> pa.RecordBatch:
+    """Return ``columns`` as ``project`` does, for a schema whose shape and Arrow schema are at hand."""
     if columns.schema.equals(target):
         return columns
     written = dict(zip(columns.schema.names, columns.columns, strict=True))
-    arrays = [_member(written, f, len(columns)) for f in record_shape(reader_schema).fields]
+    arrays = [_member(written, f, len(columns)) for f in shape.fields]
     return pa.RecordBatch.from_arrays(arrays, schema=target)
 
 

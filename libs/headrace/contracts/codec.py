@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headrace.contracts.arrow import arrow_schema, project
+from headrace.contracts.arrow import arrow_schema, fit, project
 from headrace.contracts.columns import Flat, build
-from headrace.contracts.decoded import REASONS, Budget, Decoded
-from headrace.contracts.kernel import WIDEST, Ints, read, write
+from headrace.contracts.decoded import Budget, Decoded
+from headrace.contracts.kernel import FRAME, REASONS, Ints, read, write
 from headrace.contracts.program import compile_shape
 from headrace.contracts.shape import record_shape
 
@@ -24,7 +24,6 @@ class Codec:
 
     def __init__(self, schema: Mapping[str, Any], budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
-        self.schema = schema
         self.shape = record_shape(schema)
         if self.shape.depth > self.budget.depth:
             raise ValueError(f"nested {self.shape.depth} deep; the budget is {self.budget.depth}")
@@ -53,14 +52,12 @@ class Codec:
     def _read(self, data: Any, bounds: Ints, skip: int) -> tuple[Ints, Ints]:
         """Run the reader, with twice the room whenever a batch holds more repeated values than expected."""
         codes = np.zeros(len(bounds) - 1, dtype=np.int64)
-        used = np.zeros(self._program.columns, dtype=np.int64)
-        frames = np.zeros((self._program.depth, 3), dtype=np.int64)
+        used, before = np.zeros((2, self._program.columns), dtype=np.int64)
+        frames = np.zeros((self._program.depth, FRAME), dtype=np.int64)
         cells = np.empty((len(used), max(self._room, len(codes)) + _SPARE), dtype=np.int64)
-        limits = (skip, self.budget.size, self.budget.items)
+        fixed = (self._program.code, data, bounds, skip, self.budget.size, self.budget.items)
         at = 0
-        while (at := read(self._program.code, data, bounds, *limits, at, codes, cells, used, frames)) < len(
-            codes
-        ):
+        while (at := read(*fixed, at, codes, cells, used, before, frames)) < len(codes):
             more = np.empty((len(used), 2 * cells.shape[1]), dtype=np.int64)
             more[:, : used.max()] = cells[:, : used.max()]
             cells = more
@@ -72,18 +69,19 @@ class Codec:
 
         Raises ``ValueError`` when a value does not fit the schema.
         """
-        fitting = project(columns, self.schema)
+        fitting = fit(columns, self.shape, self.arrow)
         flat = Flat()
         for member, column in zip(self.shape.fields, fitting.columns, strict=True):
             flat.add(member.shape, column)
         lengths = [len(c) for c in flat.cells]
         data = np.concatenate([np.empty(0, np.uint8), *flat.texts])
-        out = np.empty(WIDEST * sum(lengths) + len(data) + len(header) * len(columns), dtype=np.uint8)
+        out = np.empty(flat.room + len(header) * len(columns), dtype=np.uint8)
         bounds = np.zeros(len(columns) + 1, dtype=np.int64)
         starts = np.cumsum([0, *lengths[:-1]])
         cells = np.concatenate(flat.cells)
+        used, left = np.zeros(len(starts), np.int64), np.zeros(self._program.depth, np.int64)
         head = np.frombuffer(header, np.uint8)
-        write(self._program.code, data, cells, starts, head, bounds, self._program.depth, out)
+        write(self._program.code, data, cells, starts, used, left, head, bounds, out)
         bodies = out[: bounds[-1]].tobytes()
         return [bodies[begin:end] for begin, end in pairwise(bounds.tolist())]
 

@@ -17,6 +17,9 @@ _NUMBERS: dict[str, tuple[Any, Any]] = {
     "long": (np.int64, np.int64), "int": (np.int32, np.int32), "double": (np.int64, np.float64),
     "float": (np.int32, np.float32),
 }  # fmt: skip
+# The most bytes that a cell takes, a text's own aside: its length is below 2^27. Of an array: its count and its end.
+_WIDTHS = {"long": 10, "int": 5, "enum": 5, "double": 8, "float": 4, "boolean": 1, "array": 11, "map": 11}
+_OPTION_WIDTH, _TEXT_WIDTH = 1, 4
 
 
 def build(shape: Shape, columns: Iterator[Ints], data: Bytes, length: int) -> pa.Array:
@@ -63,6 +66,12 @@ class Flat:
         self.cells: list[Ints] = []
         self.texts: list[Bytes] = []
         self._size = 0
+        self._room = 0
+
+    @property
+    def room(self) -> int:
+        """Return how many bytes the rows take at most."""
+        return self._room + self._size
 
     def add(self, shape: Shape, column: pa.Array, hidden: Mask = None) -> None:
         """Take a column apart; under a null parent (``hidden``) a required value may be null.
@@ -72,7 +81,7 @@ class Flat:
         refuse_nulls(column, shape, hidden)
         if shape.null is not None:
             gone = absent(column)
-            self.cells.append((~gone).astype(np.int64))
+            self._keep((~gone).astype(np.int64), _OPTION_WIDTH)
             hidden = gone if hidden is None else gone | hidden
         if shape.kind == "record":
             for i, member in enumerate(shape.fields):
@@ -80,7 +89,11 @@ class Flat:
         elif shape.kind in ("array", "map"):
             self._add_repeated(shape, column, hidden)
         else:
-            self.cells.append(self._scalars(shape, column))
+            self._keep(self._scalars(shape, column), _WIDTHS.get(shape.kind, _TEXT_WIDTH))
+
+    def _keep(self, cells: Ints, width: int) -> None:
+        self.cells.append(cells)
+        self._room += width * len(cells)
 
     def _add_repeated(self, shape: Shape, column: pa.Array, hidden: Mask) -> None:
         if shape.kind == "map":
@@ -88,7 +101,7 @@ class Flat:
         if hidden is not None and hidden.any():
             # What lies under a null is not written, so it must not be there either.
             column = pc.if_else(pa.array(hidden), pa.scalar(None, column.type), column)
-        self.cells.append(pc.list_value_length(column).fill_null(0).to_numpy().astype(np.int64))
+        self._keep(_ints(pc.list_value_length(column).fill_null(0)), _WIDTHS[shape.kind])
         inner = column.flatten()
         members = [inner.field(0), inner.field(1)] if shape.kind == "map" else [inner]
         for part, member in zip(shape.parts, members, strict=True):
@@ -98,14 +111,14 @@ class Flat:
         if shape.kind == "enum":
             return _indices(shape, column)
         if shape.kind == "boolean":
-            return column.fill_null(fill_value=False).to_numpy(zero_copy_only=False).astype(np.int64)
+            return _ints(column.fill_null(fill_value=False))
         if shape.kind in _NUMBERS:
-            return _slice(column, 1, _NUMBERS[shape.kind][0], len(column)).astype(np.int64)
+            return _slice(column, _NUMBERS[shape.kind][0], len(column))
         if shape.kind == "fixed":
             width, begin = shape.size, column.offset * shape.size
             ends = begin + width * np.arange(len(column) + 1)
         else:
-            ends = _slice(column, 1, np.int32, len(column) + 1).astype(np.int64)
+            ends = _slice(column, np.int32, len(column) + 1)
         return self._texts(ends, column.buffers()[-1])
 
     def _texts(self, ends: Ints, text: pa.Buffer | None) -> Ints:
@@ -120,11 +133,13 @@ class Flat:
         return cells
 
 
-def _slice(column: pa.Array, buffer: int, kind: Any, count: int) -> npt.NDArray[Any]:
-    found = column.buffers()[buffer]
+def _slice(column: pa.Array, kind: Any, count: int) -> Ints:
+    """Return ``count`` numbers of the column's buffer behind the bitmap, as cells."""
+    found = column.buffers()[1]
     if found is None:
-        return np.zeros(count, kind)
-    return np.frombuffer(found, kind)[column.offset : column.offset + count]
+        return np.zeros(count, np.int64)
+    cells: Ints = np.frombuffer(found, kind)[column.offset : column.offset + count].astype(np.int64)
+    return cells
 
 
 def _as_list(column: pa.MapArray) -> pa.ListArray:
@@ -139,5 +154,9 @@ def _indices(shape: Shape, column: pa.Array) -> Ints:
     found = pc.index_in(column, value_set=pa.array(shape.symbols, pa.string()))
     if found.null_count > column.null_count:
         raise ValueError(f"{shape.name} has only the symbols {', '.join(shape.symbols)}")
-    cells: Ints = found.fill_null(0).to_numpy().astype(np.int64)
+    return _ints(found.fill_null(0))
+
+
+def _ints(column: pa.Array) -> Ints:
+    cells: Ints = column.to_numpy(zero_copy_only=False).astype(np.int64)
     return cells

@@ -6,15 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-# The reasons a body is refused, by code; 0 is a good one. Receipts carry them as ``decode-<reason>``.
-REASONS = (
-    "good", "truncated", "trailing-bytes", "bad-varint", "out-of-range", "bad-boolean", "bad-utf8", "bad-index",
-    "bad-length", "bad-block", "budget",
-)  # fmt: skip
-(
-    GOOD, TRUNCATED, TRAILING, BAD_VARINT, OUT_OF_RANGE, BAD_BOOLEAN, BAD_UTF8, BAD_INDEX, BAD_LENGTH, BAD_BLOCK, BUDGET,
-) = range(len(REASONS))  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class Budget:

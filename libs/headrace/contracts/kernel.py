@@ -2,8 +2,13 @@
 
 They work on flat arrays only. ``cells[column, k]`` is the k-th value of a column as 64 bits; a text or byte string
 is its place in the bytes, shifted by ``LENGTH_BITS``, and its length. A place below zero is an error: the negated
-code of ``decoded``.
+code of ``REASONS``.
+
+All that a kernel uses stands in this file, because numba's cache on disk only asks whether this file has changed.
 """
+
+# Flat arguments, early exits and long chains of comparisons are how an interpreter is fast.
+# ruff: noqa: C901, PLR0911, PLR0912, PLR0917
 
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
@@ -12,155 +17,143 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from headrace.contracts.decoded import (
-    BAD_BLOCK,
-    BAD_BOOLEAN,
-    BAD_INDEX,
-    BAD_LENGTH,
-    BAD_UTF8,
-    BAD_VARINT,
-    BUDGET,
-    GOOD,
-    OUT_OF_RANGE,
-    TRAILING,
-    TRUNCATED,
-)
-from headrace.contracts.program import (
-    ARGUMENT,
-    BOOLEAN,
-    BYTES,
-    COLUMN,
-    DOUBLE,
-    END,
-    ENUM,
-    FIXED,
-    FLOAT,
-    INT,
-    JUMP,
-    LONG,
-    OP,
-    OPTION,
-    REPEAT,
-    STRING,
-)
-
 F = TypeVar("F", bound=Callable[..., Any])
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Ints: TypeAlias = npt.NDArray[np.int64]
+Int: TypeAlias = Any  # 64 bits; inside a kernel neither Python's int nor quite numpy's
+
+# Instructions, the frequent ones first: the kernels compare in this order.
+LONG, STRING, DOUBLE, ENUM, INT, BOOLEAN, BYTES, FLOAT, FIXED, OPTION, REPEAT, END = range(12)
+# What an instruction's four numbers are.
+OP, COLUMN, ARGUMENT, JUMP = range(4)
+# Why a body is refused, by code; 0 is a good one.
+REASONS = (
+    "good", "truncated", "trailing-bytes", "bad-varint", "out-of-range", "bad-boolean", "bad-utf8", "bad-index",
+    "bad-length", "bad-block", "budget",
+)  # fmt: skip
+(
+    GOOD, TRUNCATED, TRAILING, BAD_VARINT, OUT_OF_RANGE, BAD_BOOLEAN, BAD_UTF8, BAD_INDEX, BAD_LENGTH, BAD_BLOCK, BUDGET,
+) = range(len(REASONS))  # fmt: skip
+FULL = len(REASONS)  # the reader needs more room in ``cells``; not an error of the record
+
 LENGTH_BITS = 27
 LENGTH_MASK = (1 << LENGTH_BITS) - 1
-# The most bytes a number takes, with one more for a union's branch or the end of an array.
-WIDEST = 11
-# The reader needs more room in ``cells``; not an error of the record.
-FULL = 99
-_MORE = 0x80
+_MORE = 0x80  # a varint goes on
 _SIGNLESS = (1 << 63) - 1
 _LAST_SHIFT = 63
 _INT_MIN, _INT_MAX = -(1 << 31), (1 << 31) - 1
 # A frame of the reader: items of the block still to begin, where the block must end (or -1), items of all blocks.
 _LEFT, _UNTIL, _TOTAL = range(3)
+FRAME = 3
+# Well-formed UTF-8 (Unicode, table 3-7): first and last lead, bytes that follow, range of the first that follows.
+_LEADS = (
+    (0x00, 0x7F, 0, 0x00, 0x00), (0xC2, 0xDF, 1, 0x80, 0xBF), (0xE0, 0xE0, 2, 0xA0, 0xBF),
+    (0xE1, 0xEC, 2, 0x80, 0xBF), (0xED, 0xED, 2, 0x80, 0x9F), (0xEE, 0xEF, 2, 0x80, 0xBF),
+    (0xF0, 0xF0, 3, 0x90, 0xBF), (0xF1, 0xF3, 3, 0x80, 0xBF), (0xF4, 0xF4, 3, 0x80, 0x8F),
+)  # fmt: skip
+_LEAD = np.full((256, 3), 255, dtype=np.uint8)
+for _first, _last, *_rest in _LEADS:
+    _LEAD[_first : _last + 1] = _rest
+_NO_LEAD = 255
 
 
-def compiled(function: F) -> F:
+def _inlined(function: F) -> F:
+    """Compile ``function`` into the kernels that call it.
+
+    Without numba's reference counts: two atomic operations a call made the reader seven times slower. The price is
+    that kernels allocate nothing.
+    """
+    made: F = njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)(function)
+    return made
+
+
+def _kernel(function: F) -> F:
     """Compile ``function``, kept on disk beside its file, in the user's cache or in ``NUMBA_CACHE_DIR``.
 
-    Where none of them can be written the function is compiled anew in each process (some seconds). No shared folder
-    such as /tmp is tried: numba's cache is a pickle, and we load none that others can write.
+    Where none of them can be written it is compiled anew in each process (some seconds). No shared folder such as
+    /tmp is tried: numba's cache is a pickle, and we load none that others can write.
     """
+    options = {"nogil": True, "error_model": "numpy", "_nrt": False}
     try:
-        kept: F = njit(cache=True, nogil=True)(function)
+        made: F = njit(cache=True, **options)(function)
     except RuntimeError:
-        kept = njit(nogil=True)(function)
-    return kept
+        made = njit(**options)(function)
+    return made
 
 
-@compiled
-def _long(data: Bytes, at: int, end: int) -> tuple[int, int]:
+@_inlined
+def _long(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
     """Read a zigzag varint: at most ten bytes, no more than it needs, no bit beyond the 64th."""
-    value = 0
+    value = np.int64(0)
     shift = 0
     while at < end:
         byte = np.int64(data[at])
         if shift == _LAST_SHIFT and byte > 1:
-            return 0, -BAD_VARINT
+            return value, -BAD_VARINT
         value |= (byte & 0x7F) << shift
         at += 1
         if byte < _MORE:
             if byte == 0 and shift:
-                return 0, -BAD_VARINT
+                return value, -BAD_VARINT
             return ((value >> 1) & _SIGNLESS) ^ -(value & 1), at
         shift += 7
-    return 0, -TRUNCATED
+    return value, -TRUNCATED
 
 
-@compiled
-def _bits(data: Bytes, at: int, end: int, width: int) -> tuple[int, int]:
+@_inlined
+def _bits(data: Bytes, at: Int, end: Int, width: Int) -> tuple[Int, Int]:
     """Read a little-endian number of ``width`` bytes as bits."""
+    value = np.int64(0)
     if width > end - at:
-        return 0, -TRUNCATED
-    value = 0
+        return value, -TRUNCATED
     for place in range(width):
-        value |= np.int64(data[at + place]) << (8 * place)
+        value |= np.int64(data[np.uint64(at + place)]) << (8 * place)
     return value, at + width
 
 
-@compiled
-def _utf8(data: Bytes, at: int, end: int) -> bool:
-    """Say whether bytes are well-formed UTF-8 (Unicode 16, table 3-7)."""
+@_inlined
+def _utf8(data: Bytes, at: Int, end: Int) -> bool:
+    """Say whether bytes are well-formed UTF-8."""
     union = np.uint8(0)
-    for place in range(at, end):
+    for place in range(np.uint64(at), np.uint64(end)):
         union |= data[place]
     if union < _MORE:
         return True
     while at < end:
-        lead = data[at]
-        low, high, follow = 0x80, 0xBF, 0
-        if lead < 0x80:
-            follow = 0
-        elif 0xC2 <= lead <= 0xDF:
-            follow = 1
-        elif 0xE0 <= lead <= 0xEF:
-            follow = 2
-            low = 0xA0 if lead == 0xE0 else 0x80  # no form longer than needed
-            high = 0x9F if lead == 0xED else 0xBF  # no surrogates
-        elif 0xF0 <= lead <= 0xF4:
-            follow = 3
-            low = 0x90 if lead == 0xF0 else 0x80
-            high = 0x8F if lead == 0xF4 else 0xBF  # nothing beyond U+10FFFF
-        else:
+        follow, low, high = _LEAD[data[at]]
+        at += 1
+        if follow == _NO_LEAD or follow > end - at:
             return False
-        if follow >= end - at:
-            return False
-        for place in range(at + 1, at + 1 + follow):
-            if not low <= data[place] <= high:
+        for _ in range(follow):
+            if data[at] < low or data[at] > high:
                 return False
-            low, high = 0x80, 0xBF
-        at += 1 + follow
+            low, high = np.uint8(0x80), np.uint8(0xBF)
+            at += 1
     return True
 
 
-@compiled
-def _span(data: Bytes, at: int, end: int, length: int) -> tuple[int, int]:
+@_inlined
+def _span(at: Int, end: Int, length: Int) -> tuple[Int, Int]:
     """Pass ``length`` bytes; the cell says where they are."""
     if length < 0:
-        return 0, -BAD_LENGTH
+        return np.int64(0), -BAD_LENGTH
     if length > end - at:
-        return 0, -TRUNCATED
+        return np.int64(0), -TRUNCATED
     return (at << LENGTH_BITS) | length, at + length
 
 
-@compiled
-def _scalar(op: int, argument: int, data: Bytes, at: int, end: int) -> tuple[int, int]:
+@_inlined
+def _scalar(op: Int, argument: Int, data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
     """Read one scalar; return its cell and the place behind it."""
     if op == DOUBLE:
         return _bits(data, at, end, 8)
     if op == FLOAT:
         return _bits(data, at, end, 4)
     if op == FIXED:
-        return _span(data, at, end, argument)
+        return _span(at, end, argument)
     if op == BOOLEAN:
         value, at = _bits(data, at, end, 1)
-        return value, (at if value in (0, 1) else -BAD_BOOLEAN)
+        return value, (-BAD_BOOLEAN if at > 0 and value > 1 else at)
     value, at = _long(data, at, end)
     if at < 0 or op == LONG:
         return value, at
@@ -168,14 +161,14 @@ def _scalar(op: int, argument: int, data: Bytes, at: int, end: int) -> tuple[int
         return value, (at if 0 <= value < argument else -BAD_INDEX)
     if op == INT:
         return value, (at if _INT_MIN <= value <= _INT_MAX else -OUT_OF_RANGE)
-    cell, after = _span(data, at, end, value)
+    cell, after = _span(at, end, value)
     if op == STRING and after > 0 and not _utf8(data, at, after):
-        return 0, -BAD_UTF8
+        return cell, -BAD_UTF8
     return cell, after
 
 
-@compiled
-def _absent(code: Ints, pc: int, stop: int, cells: Ints, used: Ints) -> None:
+@_inlined
+def _absent(code: Ints, pc: Int, stop: Int, cells: Ints, used: Ints) -> None:
     """Fill the columns of an absent value, so that members stay as long as what holds them."""
     while pc < stop:
         column = code[pc, COLUMN]
@@ -184,8 +177,8 @@ def _absent(code: Ints, pc: int, stop: int, cells: Ints, used: Ints) -> None:
         pc = code[pc, JUMP] + 1 if code[pc, OP] == REPEAT else pc + 1
 
 
-@compiled
-def _block(data: Bytes, at: int, end: int, width: int, frame: Ints) -> int:
+@_inlined
+def _block(data: Bytes, at: Int, end: Int, width: Int, frame: Ints) -> Int:
     """Read the header of an array's next block into ``frame``; return the place of its first item."""
     if frame[_UNTIL] >= 0 and at != frame[_UNTIL]:
         return -BAD_BLOCK
@@ -211,19 +204,19 @@ def _block(data: Bytes, at: int, end: int, width: int, frame: Ints) -> int:
     return at
 
 
-@compiled
-def _roomy(first: int, last: int, count: int, cells: Ints, used: Ints) -> bool:
+@_inlined
+def _roomy(first: Int, last: Int, count: Int, cells: Ints, used: Ints) -> bool:
     """Say whether ``count`` more values fit in each of the columns."""
+    fullest = np.int64(0)
     for column in range(first, last + 1):
-        if used[column] + count > cells.shape[1]:
-            return False
-    return True
+        fullest = max(fullest, used[column])
+    return bool(fullest + count <= cells.shape[1])
 
 
-@compiled
+@_inlined
 def _read_record(
-    code: Ints, data: Bytes, at: int, end: int, items: int, cells: Ints, used: Ints, frames: Ints
-) -> int:
+    code: Ints, data: Bytes, at: Int, end: Int, items: Int, cells: Ints, used: Ints, frames: Ints
+) -> Int:
     """Read one body into ``cells``; return its code. A body that is refused may leave cells behind."""
     pc = 0
     deep = -1
@@ -271,46 +264,56 @@ def _read_record(
     return GOOD if at == end else TRAILING
 
 
-@compiled
+@_inlined
+def _copy(source: Ints, target: Ints) -> None:
+    for i in range(len(source)):
+        target[i] = source[i]
+
+
+@_kernel
 def read(
-    code: Ints, data: Bytes, bounds: Ints, skip: int, size: int, items: int,
-    first: int, codes: Ints, cells: Ints, used: Ints, frames: Ints,
-) -> int:  # fmt: skip
+    code: Ints, data: Bytes, bounds: Ints, skip: Int, size: Int, items: Int,
+    first: Int, codes: Ints, cells: Ints, used: Ints, before: Ints, frames: Ints,
+) -> Int:  # fmt: skip
     """Read the bodies from ``first`` on; return the first that had no room, or how many there are.
 
     Body ``i`` is ``data[bounds[i] + skip : bounds[i + 1]]``, of at most ``size`` bytes and ``items`` items. Its code
-    goes to ``codes[i]``; the cells of the good ones follow each other without a gap.
+    goes to ``codes[i]``; the cells of the good ones follow each other without a gap, ``used`` in each column.
     """
-    before = used.copy()
     for record in range(first, len(codes)):
-        before[:] = used
         begin, end = bounds[record] + skip, bounds[record + 1]
+        _copy(used, before)
         if begin > end:
-            codes[record] = TRUNCATED
-            continue
-        found = BUDGET
-        if end - begin <= size:
+            found = TRUNCATED
+        elif end - begin > size:
+            found = BUDGET
+        else:
             found = _read_record(code, data, begin, end, items, cells, used, frames)
         if found != GOOD:
-            used[:] = before
+            _copy(before, used)
         if found == FULL:
             return record
         codes[record] = found
     return len(codes)
 
 
-@compiled
+@_inlined
+def _copy_bytes(source: Bytes, begin: Int, length: Int, target: Bytes, to: Int) -> None:
+    # numba bends a signed index round the end of the array, which no vector instruction does.
+    first, second = np.uint64(begin), np.uint64(to)
+    for place in range(np.uint64(length)):
+        target[second + place] = source[first + place]
+
+
+@_kernel
 def gather(data: Bytes, cells: Ints, offsets: npt.NDArray[np.int32], text: Bytes) -> None:
-    """Copy the bytes that ``cells`` point at into ``text``, where ``offsets`` say."""
+    """Copy the bytes that ``cells`` point at into ``text``, each to where ``offsets`` say."""
     for row in range(len(cells)):
-        at = cells[row] >> LENGTH_BITS
-        to = offsets[row]
-        for place in range(offsets[row + 1] - to):
-            text[to + place] = data[at + place]
+        _copy_bytes(data, cells[row] >> LENGTH_BITS, cells[row] & LENGTH_MASK, text, offsets[row])
 
 
-@compiled
-def _put_long(out: Bytes, at: int, value: int) -> int:
+@_inlined
+def _put_long(out: Bytes, at: Int, value: Int) -> Int:
     rest = (value << 1) ^ (value >> 63)
     while rest & ~0x7F:
         out[at] = (rest & 0x7F) | _MORE
@@ -320,15 +323,15 @@ def _put_long(out: Bytes, at: int, value: int) -> int:
     return at + 1
 
 
-@compiled
-def _put_bits(out: Bytes, at: int, value: int, width: int) -> int:
+@_inlined
+def _put_bits(out: Bytes, at: Int, value: Int, width: Int) -> Int:
     for place in range(width):
-        out[at + place] = (value >> (8 * place)) & 0xFF
+        out[np.uint64(at + place)] = (value >> (8 * place)) & 0xFF
     return at + width
 
 
-@compiled
-def _put_scalar(op: int, value: int, data: Bytes, out: Bytes, at: int) -> int:
+@_inlined
+def _put_scalar(op: Int, value: Int, data: Bytes, out: Bytes, at: Int) -> Int:
     """Write one cell; return the place behind it."""
     if op in (LONG, ENUM, INT):
         return _put_long(out, at, value)
@@ -341,23 +344,22 @@ def _put_scalar(op: int, value: int, data: Bytes, out: Bytes, at: int) -> int:
     begin, length = value >> LENGTH_BITS, value & LENGTH_MASK
     if op != FIXED:
         at = _put_long(out, at, length)
-    for place in range(length):
-        out[at + place] = data[begin + place]
+    _copy_bytes(data, begin, length, out, at)
     return at + length
 
 
-@compiled
-def _skip(code: Ints, pc: int, stop: int, used: Ints) -> None:
+@_inlined
+def _skip(code: Ints, pc: Int, stop: Int, used: Ints) -> None:
     """Pass over the cells of an absent value."""
     while pc < stop:
         used[code[pc, COLUMN]] += 1
         pc = code[pc, JUMP] + 1 if code[pc, OP] == REPEAT else pc + 1
 
 
-@compiled
+@_inlined
 def _write_record(
-    code: Ints, data: Bytes, cells: Ints, starts: Ints, used: Ints, left: Ints, out: Bytes, at: int
-) -> int:
+    code: Ints, data: Bytes, cells: Ints, starts: Ints, used: Ints, left: Ints, out: Bytes, at: Int
+) -> Int:
     """Write one row behind ``at``; return where it ends. An array is one block, as fastavro writes it."""
     pc = 0
     deep = -1
@@ -385,25 +387,23 @@ def _write_record(
         else:
             deep += 1
             left[deep] = value
-            pc = code[pc, JUMP]
             if value:
                 at = _put_long(out, at, value)
-            continue
+            pc = code[pc, JUMP] - 1
         pc += 1
     return at
 
 
-@compiled
+@_kernel
 def write(
-    code: Ints, data: Bytes, cells: Ints, starts: Ints, header: Bytes, bounds: Ints, depth: int, out: Bytes
-) -> None:
+    code: Ints, data: Bytes, cells: Ints, starts: Ints, used: Ints, left: Ints, header: Bytes, bounds: Ints, out: Bytes
+) -> None:  # fmt: skip
     """Write every row behind ``header``; ``bounds[i + 1]`` is where row ``i`` ends in ``out``.
 
-    Here ``cells`` is flat, and column ``c`` begins at ``starts[c]``.
+    Here ``cells`` is flat, and column ``c`` begins at ``starts[c]``; ``used`` and ``left`` (one for each level of
+    nesting) begin as zeros.
     """
-    used = np.zeros(len(starts), dtype=np.int64)
-    left = np.zeros(depth, dtype=np.int64)
-    at = 0
+    at = np.int64(0)
     for row in range(len(bounds) - 1):
         for byte in header:
             out[at] = byte

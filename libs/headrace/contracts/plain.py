@@ -12,9 +12,10 @@ import fastavro
 import numpy as np
 import pyarrow as pa
 
-from headrace.contracts import decoded
+from headrace.contracts import kernel
 from headrace.contracts.arrow import arrow_schema
-from headrace.contracts.decoded import REASONS, Budget, Decoded
+from headrace.contracts.decoded import Budget, Decoded
+from headrace.contracts.kernel import REASONS
 from headrace.contracts.shape import Shape, record_shape
 
 _INT32 = range(-(1 << 31), 1 << 31)
@@ -108,11 +109,11 @@ def _physical_type(arrow: pa.DataType) -> pa.DataType:
 def check(shape: Shape, body: bytes, budget: Budget) -> None:
     """Raise ``UnreadableError`` unless ``body`` is exactly one strictly encoded value within ``budget``."""
     if len(body) > budget.size:
-        raise UnreadableError(decoded.BUDGET)
+        raise UnreadableError(kernel.BUDGET)
     walk = _Walk(body, budget.items)
     walk.value(shape)
     if walk.at != len(body):
-        raise UnreadableError(decoded.TRAILING)
+        raise UnreadableError(kernel.TRAILING)
 
 
 class _Walk:
@@ -125,7 +126,7 @@ class _Walk:
         if shape.null is not None:
             branch = self.long()
             if branch not in (0, 1):
-                raise UnreadableError(decoded.BAD_INDEX)
+                raise UnreadableError(kernel.BAD_INDEX)
             if branch == shape.null:
                 return
         if shape.kind in ("array", "map"):
@@ -140,15 +141,15 @@ class _Walk:
         match shape.kind:
             case "boolean":
                 if self.take(1) not in (b"\0", b"\1"):
-                    raise UnreadableError(decoded.BAD_BOOLEAN)
+                    raise UnreadableError(kernel.BAD_BOOLEAN)
             case "int":
                 if self.long() not in _INT32:
-                    raise UnreadableError(decoded.OUT_OF_RANGE)
+                    raise UnreadableError(kernel.OUT_OF_RANGE)
             case "long":
                 self.long()
             case "enum":
                 if self.long() not in range(len(shape.symbols)):
-                    raise UnreadableError(decoded.BAD_INDEX)
+                    raise UnreadableError(kernel.BAD_INDEX)
             case "bytes":
                 self.take(self.length())
             case "string":
@@ -158,7 +159,7 @@ class _Walk:
 
     def take(self, count: int) -> bytes:
         if count > len(self.body) - self.at:
-            raise UnreadableError(decoded.TRUNCATED)
+            raise UnreadableError(kernel.TRUNCATED)
         self.at += count
         return self.body[self.at - count : self.at]
 
@@ -170,14 +171,14 @@ class _Walk:
             value |= (byte & 0x7F) << (7 * place)
             if byte < 0x80:  # noqa: PLR2004 - the high bit says that more follow
                 if (place and not byte) or value >> 64:
-                    raise UnreadableError(decoded.BAD_VARINT)
+                    raise UnreadableError(kernel.BAD_VARINT)
                 return (value >> 1) ^ -(value & 1)
-        raise UnreadableError(decoded.BAD_VARINT)
+        raise UnreadableError(kernel.BAD_VARINT)
 
     def length(self) -> int:
         count = self.long()
         if count < 0:
-            raise UnreadableError(decoded.BAD_LENGTH)
+            raise UnreadableError(kernel.BAD_LENGTH)
         return count
 
     def text(self) -> None:
@@ -185,7 +186,7 @@ class _Walk:
         try:
             found.decode()
         except UnicodeDecodeError as bad:
-            raise UnreadableError(decoded.BAD_UTF8) from bad
+            raise UnreadableError(kernel.BAD_UTF8) from bad
 
     def blocks(self, shape: Shape) -> None:
         """Read an array's or a map's blocks; a negative count is followed by the block's size in bytes."""
@@ -194,20 +195,20 @@ class _Walk:
             if count < 0:
                 size = self.long()
                 if size < 0:
-                    raise UnreadableError(decoded.BAD_BLOCK)
+                    raise UnreadableError(kernel.BAD_BLOCK)
                 if size > len(self.body) - self.at:
-                    raise UnreadableError(decoded.TRUNCATED)
+                    raise UnreadableError(kernel.TRUNCATED)
                 end, count = self.at + size, -count
             self.block(shape, count)
             if end is not None and end != self.at:
-                raise UnreadableError(decoded.BAD_BLOCK)
+                raise UnreadableError(kernel.BAD_BLOCK)
 
     def block(self, shape: Shape, count: int) -> None:
         if count > (len(self.body) - self.at) // shape.item_bytes:
-            raise UnreadableError(decoded.TRUNCATED)
+            raise UnreadableError(kernel.TRUNCATED)
         self.items -= count
         if self.items < 0:
-            raise UnreadableError(decoded.BUDGET)
+            raise UnreadableError(kernel.BUDGET)
         for _ in range(count):
             for part in shape.parts:
                 self.value(part)

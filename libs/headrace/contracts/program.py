@@ -9,12 +9,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from headrace.contracts.kernel import (
+    BOOLEAN,
+    BYTES,
+    DOUBLE,
+    END,
+    ENUM,
+    FIXED,
+    FLOAT,
+    INT,
+    JUMP,
+    LONG,
+    OPTION,
+    REPEAT,
+    STRING,
+)
 from headrace.contracts.shape import Shape
 
-# Instructions, the frequent ones first: the kernels compare in this order.
-LONG, STRING, DOUBLE, ENUM, INT, BOOLEAN, BYTES, FLOAT, FIXED, OPTION, REPEAT, END = range(12)
-# What an instruction's four numbers are.
-OP, COLUMN, ARGUMENT, JUMP = range(4)
 _SCALARS = {
     "long": LONG, "string": STRING, "double": DOUBLE, "enum": ENUM, "int": INT, "boolean": BOOLEAN, "bytes": BYTES,
     "float": FLOAT, "fixed": FIXED,
