@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,23 +12,15 @@ from headrace.bus.service import Batch, Context, Due, Emit, Rows, Step, Tick
 from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.catalogue import schema
 from headrace.contracts.topics import DEPLOYMENTS, PREDICTIONS, PROFILES, SHADOW_PREDICTIONS
-from headrace.models import artifact, prior
 from headrace.models.deployed import Deployed, Version
+from headrace.models.ports import VALUE, Predictor
+from headrace.models.prior import Prior
 from headrace.pipeline.definition import Definition
 from headrace.stats import profiles
 
 _SCORES = pa.map_(pa.string(), pa.float64())
 _PREDICTION = arrow_schema(schema("Prediction"))
 _PROFILE = arrow_schema(schema("Profile"))
-
-
-class Predictor(Protocol):
-    """A loaded model: names of its scores, and the scores of rows."""
-
-    names: list[str]
-
-    def scores(self, columns: pa.RecordBatch) -> np.ndarray:
-        """Return (rows, names) float64."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +48,12 @@ def models(context: Context) -> View:
     deployed: Deployed = context.controls.get(DEPLOYMENTS) or Deployed()
 
     def loaded(version: Version, route: str) -> Model:
-        return Model(version, artifact.load(context.artifacts.get(version.digest)), route, "ok")
+        from headrace.models.registry import load  # noqa: PLC0415
 
-    declared = prior.Prior(definition)
+        return Model(version, load(context.artifacts.get(version.digest)), route, "ok")
+
+    names = definition.label.classes or [name for name in VALUE if name in definition.prior]
+    declared = Prior(tuple(names), tuple(definition.prior[name] for name in names))
     fallback = Model(Version(f"{definition.name}-prior", 0, declared.digest), declared, "fallback", "fallback")
     return View(
         definition,
@@ -117,7 +112,7 @@ def _predictions(model: Model, vectors: pa.RecordBatch, values: pa.RecordBatch, 
         "model_digest": [version.digest] * count,
         "route": [model.route] * count,
         "task": [definition.task] * count,
-        "scores": pa.MapArray.from_arrays(offsets, pa.array(names * count), pa.array(scores.ravel()), _SCORES),
+        "scores": pa.MapArray.from_arrays(offsets, pa.array(list(names) * count), pa.array(scores.ravel()), _SCORES),
         "label": pa.array(best, pa.string()),
         "explanation": pa.array([[]] * count, _PREDICTION.field("explanation").type),
         "status": [model.status] * count,

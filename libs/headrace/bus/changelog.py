@@ -23,7 +23,7 @@ PROGRESS = Table(
             ("records_out", pa.map_(pa.string(), pa.int64())),
             ("rejected", pa.int64()),
             ("absorbed", pa.int64()),
-            ("digest", pa.binary()),
+            ("digests", pa.map_(pa.string(), pa.binary())),
             ("raw_from", pa.int64()),
         ]
     ),
@@ -39,20 +39,21 @@ class Progress:
     records_out: dict[str, int] = field(default_factory=dict)
     rejected: int = 0
     absorbed: int = 0
-    digest: bytes = b""
+    digests: dict[str, bytes] = field(default_factory=dict)
     raw_from: int = 0
 
     def row(self) -> Row:
         """Return the progress as a row of its table."""
         return (
-            self.tick, self.records_in, sorted(self.records_out.items()), self.rejected, self.absorbed, self.digest,
-            self.raw_from,
+            self.tick, self.records_in, sorted(self.records_out.items()), self.rejected, self.absorbed,
+            sorted(self.digests.items()), self.raw_from,
         )  # fmt: skip
 
     @classmethod
     def of(cls, row: Row) -> "Progress":
         """Return the progress a row stands for."""
-        return replace(cls(*row), records_out=dict(row[2]))
+        found = cls(*row)
+        return replace(found, records_out=dict(found.records_out), digests=dict(found.digests))
 
 
 @cache

@@ -126,7 +126,7 @@ def derived(topic: Topic, messages: Sequence[Incoming], registry: Registry, read
         row, why = min(found.broken.items())
         m = messages[row]
         raise BrokenRecordError(f"{m.topic}/{m.partition}@{m.offset}", why)
-    lineage = interleave([(s.rows, s.columns.select(LINEAGE)) for s in found.records.values()])
+    lineage = interleave([(s.rows, _lineage(s.columns)) for s in found.records.values()])
     return Chunk(
         topic=topic,
         partition=messages[0].partition,
@@ -135,6 +135,11 @@ def derived(topic: Topic, messages: Sequence[Incoming], registry: Registry, read
         records=found.records,
         ticks=lineage["tick"].to_numpy(),
     )
+
+
+def _lineage(columns: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the lineage fields a record type has; profiles have no more than their tick."""
+    return columns.select([name for name in LINEAGE if name in columns.schema.names])
 
 
 def raw(topic: Topic, messages: Sequence[Incoming], registry: Registry, definition: Definition) -> Chunk:

@@ -25,4 +25,6 @@ def control(record: str, **fields: Any) -> Emit:
 def effect(effect_id: str, pipeline: str, tick: int, kind: str, payload: Mapping[str, Any]) -> Emit:
     """Return a request for I/O; the payload travels as canonical JSON and knows its effect's id."""
     text = json.dumps({**payload, "effect_id": effect_id}, sort_keys=True, separators=(",", ":"))
-    return control("EffectRequested", effect_id=effect_id, pipeline=pipeline, tick=tick, kind=kind, payload=text)
+    return control(
+        "EffectRequested", effect_id=effect_id, pipeline=pipeline, tick=tick, kind=kind, payload=text
+    )

@@ -221,10 +221,11 @@ class Lane:
         transaction.produced += records
         if topic is LEDGER:
             return
-        counts = dict(self.progress.records_out)
-        counts[topic.name(self.pipeline)] = counts.get(topic.name(self.pipeline), 0) + len(records)
-        digest = chain(self.progress.digest, _bodies(records))
-        self.progress = replace(self.progress, records_out=counts, digest=digest)
+        name = topic.name(self.pipeline)
+        counts, digests = dict(self.progress.records_out), dict(self.progress.digests)
+        counts[name] = counts.get(name, 0) + len(records)
+        digests[name] = chain(digests.get(name, b""), _bodies(records))
+        self.progress = replace(self.progress, records_out=counts, digests=digests)
 
     def _every_row_ended(self, batch: Batch, step: Step) -> None:
         if batch.topic.scope == "control":

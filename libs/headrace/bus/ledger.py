@@ -3,6 +3,7 @@
 import pyarrow as pa
 
 from headrace.bus.changelog import Progress
+from headrace.bus.records import chain
 from headrace.bus.service import Tick
 
 
@@ -22,7 +23,7 @@ def ledger_entry(service: str, partition: int, tick: Tick, done: Progress, raw_t
                 "records_out": sorted(done.records_out.items()),
                 "rejected": done.rejected,
                 "absorbed": done.absorbed,
-                "digest": done.digest.hex(),
+                "digest": chain(b"", (f"{t} {d.hex()}".encode() for t, d in sorted(done.digests.items()))).hex(),
             }
         ],
         schema=_ENTRY,
