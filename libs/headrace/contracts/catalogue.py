@@ -26,7 +26,7 @@ class TopicSheet(BaseModel):
     producers: list[str]
     consumers: list[str]
     compatibility: Literal["NONE", "FULL_TRANSITIVE"]
-    partitions: int | str
+    partitions: int | Literal["pipeline"]
     cleanup: Literal["delete", "compact"]
     retention: str
     dead_letter: str | None

@@ -123,10 +123,10 @@ class Flat:
 
     def _texts(self, ends: Ints, text: pa.Buffer | None) -> Ints:
         """Keep the bytes between the ends; return the cells that point at them."""
-        lengths = np.diff(ends)
+        lengths = ends[1:] - ends[:-1]
         if lengths.size and lengths.max() > LENGTH_MASK:
             raise ValueError(f"a text of {lengths.max()} bytes; at most {LENGTH_MASK} fit in a record")
-        cells = ((ends[:-1] - ends[0] + self._size) << LENGTH_BITS) | lengths
+        cells: Ints = ((ends[:-1] - ends[0] + self._size) << LENGTH_BITS) | lengths
         if text is not None:
             self.texts.append(np.frombuffer(text, np.uint8)[ends[0] : ends[-1]])
         self._size += int(ends[-1] - ends[0])
