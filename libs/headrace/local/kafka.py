@@ -11,6 +11,8 @@ from headrace.local import jars, java
 from headrace.local.settings import LOOPBACK, Settings
 
 HEAP = "512m"
+FOLDER = "kafka"  # relative to the home, where it runs: a comma in a path would make two folders of it
+FILE = "kafka.properties"
 LOGGING = Path(__file__).with_name("log4j2.properties")
 
 
@@ -24,7 +26,7 @@ def properties(settings: Settings) -> dict[str, str]:
         "controller.listener.names": "CONTROLLER",
         "listeners": f"PLAINTEXT://{LOOPBACK}:{broker},CONTROLLER://{LOOPBACK}:{controller}",
         "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{broker}",
-        "log.dirs": str(folder(settings)),
+        "log.dirs": FOLDER,
         "auto.create.topics.enable": "false",
         "log.message.timestamp.type": "LogAppendTime",
         "log.retention.ms": "-1",
@@ -39,32 +41,26 @@ def properties(settings: Settings) -> dict[str, str]:
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
         "log.cleaner.dedupe.buffer.size": str(16 << 20),
-        "broker.session.timeout.ms": "3000",  # how long a restart after a crash waits for its former self
+        "broker.session.timeout.ms": "6000",  # how long a restart after a crash waits for its former self
         "broker.heartbeat.interval.ms": "500",
     }
 
 
-def folder(settings: Settings) -> Path:
-    """Return the folder of the node's data."""
-    return settings.home / "kafka"
-
-
 def prepare(settings: Settings) -> list[str]:
-    """Write the configuration, format the data folder if it never was, and return the node's command line."""
-    file = settings.home / "kafka.properties"
+    """Write the configuration, format the data folder once, return the command line to run in the home."""
     settings.home.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(f"{name}={value}\n" for name, value in properties(settings).items()))
-    if not (folder(settings) / "meta.properties").exists():
-        _format(file, settings)
-    return _command(settings, "kafka.Kafka", str(file))
+    text = "".join(f"{name}={value}\n" for name, value in properties(settings).items())
+    (settings.home / FILE).write_text(text)
+    if not (settings.home / FOLDER / "meta.properties").exists():
+        _format(settings)
+    return _command(settings, "kafka.Kafka", FILE)
 
 
-def _format(file: Path, settings: Settings) -> None:
+def _format(settings: Settings) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    tool = _command(
-        settings, "kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", str(file)
-    )
-    done = subprocess.run(tool, capture_output=True, text=True, check=False)
+    arguments = ("format", "--ignore-formatted", "-t", cluster, "-c", FILE)
+    tool = _command(settings, "kafka.tools.StorageTool", *arguments)
+    done = subprocess.run(tool, cwd=settings.home, capture_output=True, text=True, check=False)
     if done.returncode:
         raise HeadraceError(
             "Kafka's data folder could not be formatted", (done.stderr or done.stdout).strip()

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
@@ -24,7 +23,7 @@ class Platform:
         """Take all of ``services/`` or only those named."""
         self.settings = settings
         self.services = sorted(found_services(settings) if services is None else services)
-        self.supervisor = Supervisor(settings.home, settings.root)
+        self.supervisor = Supervisor(settings.home)
 
     @property
     def ports(self) -> dict[str, int]:
@@ -34,19 +33,13 @@ class Platform:
     @property
     def programs(self) -> list[Program]:
         """What the supervisor runs; services stop first, then the registry, then Kafka."""
-        python = sys.executable
         embedded = []
         if self.settings.embeds_kafka:
-            embedded.append(
-                Program("kafka", [python, "-m", "headrace.local.kafka"], "kafka", 10, stop_seconds=30)
-            )
+            embedded.append(Program("kafka", "headrace.local.kafka", "kafka", 10, stop_seconds=30))
         if self.settings.embeds_registry:
-            embedded.append(Program("registry", [python, "-m", "headrace.local.registry"], "registry", 20))
+            embedded.append(Program("registry", "headrace.local.registry", "registry", 20))
         return embedded + [
-            Program(
-                name, [python, "-m", f"services.{name}"], "services", 30, {"HEADRACE_METRICS_PORT": str(port)}
-            )
-            for name, port in self.ports.items()
+            Program(name, f"services.{name}", "services", 30, port) for name, port in self.ports.items()
         ]
 
     def start(self) -> None:
@@ -104,7 +97,7 @@ class Platform:
         os.kill(self.pids()[name], signal.SIGKILL)
 
     def _check_ports(self) -> None:
-        for port, who, variable in self._wanted_ports():
+        for port, who, variable in self.wanted_ports():
             if not port_is_free(port):
                 raise ConfigurationError(
                     f"port {port} is taken",
@@ -112,7 +105,8 @@ class Platform:
                     f"{variable}={port % 10_000 + 20_000} ./headrace up",
                 )
 
-    def _wanted_ports(self) -> Iterator[tuple[int, str, str]]:
+    def wanted_ports(self) -> Iterator[tuple[int, str, str]]:
+        """Yield each port that starting would take, who takes it and the variable that moves it."""
         if self.settings.embeds_kafka:
             yield self.settings.kafka_port, "Kafka", "HEADRACE_KAFKA_PORT"
             yield self.settings.kafka_port + 1, "Kafka's controller", "HEADRACE_KAFKA_PORT"

@@ -19,25 +19,33 @@ RUNNER = "apicurio-registry-app-2.6.13.Final-runner.jar"
 
 def installed(cache: Path) -> Path:
     """Return the folder of the unpacked registry, after fetching and unpacking it if it is not there."""
-    folder = cache / RUNNER.removesuffix("-runner.jar")
-    if not folder.exists():
-        _unpack(jars.fetched("registry", cache)[0], folder)
-    return folder
+    if not present(cache):
+        _unpack(jars.fetched("registry", cache)[0], _folder(cache))
+    return _folder(cache)
+
+
+def present(cache: Path) -> bool:
+    """Say whether the unpacked registry is in the cache."""
+    return _folder(cache).exists()
 
 
 def prepare(settings: Settings) -> list[str]:
-    """Return the registry's command line; its data are an H2 file in the home."""
+    """Return the registry's command line, to be run in the home, where it keeps its data in an H2 file."""
     return java.command(
         "registry",
         f"-Dquarkus.http.host={LOOPBACK}",
         f"-Dquarkus.http.port={settings.registry_port}",
-        f"-Dquarkus.datasource.jdbc.url=jdbc:h2:file:{settings.home / 'registry' / 'schemas'}",
+        "-Dquarkus.datasource.jdbc.url=jdbc:h2:file:./registry/schemas",
         *QUIET,
         "-jar",
         str(installed(settings.cache) / RUNNER),
         heap=HEAP,
         cache=settings.cache,
     )
+
+
+def _folder(cache: Path) -> Path:
+    return cache / RUNNER.removesuffix("-runner.jar")
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -1,13 +1,18 @@
-"""supervisord in the background: its configuration as text, and the way to talk to it."""
+"""supervisord in the background: its configuration as text, and the way to talk to it.
+
+The configuration holds no path of the machine: supervisord runs in the home and gets the rest as variables,
+because its file format has no quoting that holds for every path.
+"""
 
 import hashlib
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -22,13 +27,13 @@ PATIENCE = 40.0
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program to keep running; groups stop in reverse order, the members of one group at once."""
+    """A Python module to keep running; groups stop in reverse order, the members of one group at once."""
 
     name: str
-    command: Sequence[str]
+    module: str
     group: str
     order: int
-    environment: Mapping[str, str] = field(default_factory=dict)
+    metrics_port: int = 0
     stop_seconds: int = 10
 
 
@@ -45,27 +50,27 @@ class State:
 class Supervisor:
     """supervisord for one home: start it, ask it, stop it, from any process."""
 
-    def __init__(self, home: Path, folder: Path) -> None:
-        """Work on the supervisord of ``home``, whose programs run in ``folder``."""
+    def __init__(self, home: Path) -> None:
+        """Work on the supervisord of ``home``."""
         self.home = home
-        self.folder = folder
         self.socket = socket_path(home)
 
     def start(self, programs: Sequence[Program], environment: Mapping[str, str]) -> None:
         """Start supervisord with ``programs``; return when it answers. Raises HeadraceError when it does not."""
         (self.home / "log").mkdir(parents=True, exist_ok=True)
-        file = self.home / "supervisord.conf"
-        file.write_text(configuration(programs, self))
-        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(file)]
-        marked = {**environment, MARK: str(self.home)}
-        with (self.home / "log" / "supervisord.out").open("wb") as out:
-            process = subprocess.Popen(command, env=marked, stdout=out, stderr=out, start_new_session=True)
+        socket = self.socket.name if self.socket.parent == self.home else str(self.socket)
+        (self.home / "supervisord.conf").write_text(configuration(programs, socket))
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisord.conf"]
+        own = {**environment, MARK: str(self.home), "HEADRACE_INTERPRETER": shlex.quote(sys.executable)}
+        out = self.home / "log" / "supervisord.out"
+        with out.open("wb") as file:
+            process = subprocess.Popen(
+                command, cwd=self.home, env=own, stdout=file, stderr=file, start_new_session=True
+            )
         end = time.monotonic() + PATIENCE
         while not self.running():
             if process.poll() is not None or time.monotonic() > end:
-                raise HeadraceError(
-                    "the supervisor did not start", (self.home / "log/supervisord.out").read_text()
-                )
+                raise HeadraceError("the supervisor did not start", out.read_text())
             time.sleep(0.02)
 
     def running(self) -> bool:
@@ -112,40 +117,39 @@ def socket_path(home: Path) -> Path:
     return folder / f"{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}.sock"
 
 
-def configuration(programs: Sequence[Program], supervisor: Supervisor) -> str:
-    """Return supervisord's configuration file."""
-    home, log = supervisor.home, supervisor.home / "log"
+def configuration(programs: Sequence[Program], socket: str) -> str:
+    """Return supervisord's configuration file, to be read in the home."""
     head: dict[str, dict[str, object]] = {
         "supervisord": {
             "nodaemon": "true",
             "silent": "true",
-            "directory": supervisor.folder,
-            "pidfile": home / "supervisord.pid",
-            "logfile": log / "supervisord.log",
+            "pidfile": "supervisord.pid",
+            "logfile": "log/supervisord.log",
             "logfile_maxbytes": "1MB",
             "logfile_backups": 1,
             **({"user": "root"} if os.getuid() == 0 else {}),
         },
-        "unix_http_server": {"file": supervisor.socket, "chmod": "0700"},
+        "unix_http_server": {"file": socket, "chmod": "0700"},
         "rpcinterface:supervisor": {
             "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
         },
     }
-    body = {f"program:{program.name}": _program(program, log) for program in programs}
+    body = {f"program:{program.name}": _program(program) for program in programs}
     return "\n".join(_section(name, values) for name, values in {**head, **_groups(programs), **body}.items())
 
 
-def _program(program: Program, log: Path) -> dict[str, object]:
+def _program(program: Program) -> dict[str, object]:
     return {
-        "command": " ".join(_quoted(word) for word in program.command),
-        "environment": ",".join(f"{name}={_quoted(value)}" for name, value in program.environment.items()),
+        "command": f"%(ENV_HEADRACE_INTERPRETER)s -m {program.module}",
+        "directory": "%(ENV_HEADRACE_ROOT)s",
+        "environment": f'HEADRACE_METRICS_PORT="{program.metrics_port}"' if program.metrics_port else "",
         "autorestart": "true",
         "startsecs": 1,
-        "startretries": 5,
+        "startretries": 3,
         "stopwaitsecs": program.stop_seconds,
         "killasgroup": "true",
         "redirect_stderr": "true",
-        "stdout_logfile": log / f"{program.name}.log",
+        "stdout_logfile": f"log/{program.name}.log",
         "stdout_logfile_maxbytes": "10MB",
         "stdout_logfile_backups": 2,
     }
@@ -160,12 +164,7 @@ def _groups(programs: Sequence[Program]) -> dict[str, dict[str, object]]:
 
 
 def _section(name: str, values: Mapping[str, object]) -> str:
-    lines = [f"{key}={str(value).replace('%', '%%')}" for key, value in values.items()]
-    return "\n".join([f"[{name}]", *lines, ""])
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return "\n".join([f"[{name}]", *(f"{key}={value}" for key, value in values.items()), ""])
 
 
 def _await_end(pid: int) -> None:

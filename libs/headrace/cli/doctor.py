@@ -1,0 +1,29 @@
+"""``headrace doctor``."""
+
+from typing import Annotated
+
+import typer
+
+
+def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False) -> None:
+    """Check this machine and say what to do about each problem. Exit 5 when there is one."""
+    import json  # noqa: PLC0415  (--help does without all of these)
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+
+    from headrace.local.checkup import examine  # noqa: PLC0415
+    from headrace.local.platform import Platform  # noqa: PLC0415
+    from headrace.local.settings import Settings  # noqa: PLC0415
+
+    findings = examine(Platform(Settings()))
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        console = Console(highlight=False)
+        for finding in findings:
+            mark = "[green]ok     [/]" if finding.ok else "[red]problem[/]"
+            console.print(f"{mark} {finding.name:12} {finding.found}", soft_wrap=True)
+            if not finding.ok:
+                console.print(f"{'next:':>20} {finding.next_step}", soft_wrap=True)
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 5)

@@ -1,0 +1,160 @@
+"""What ``headrace doctor`` looks at: one small check a line, each with the next step when it says no."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from headrace.errors import HeadraceError
+from headrace.local import answers, jars, java, registry
+from headrace.local.platform import Platform, port_is_free
+
+OLDEST_PYTHON = (3, 11)
+DISK = 5 << 30
+MEMORY = 4 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The answer of one check: what was found and, where it is a problem, what to do."""
+
+    name: str
+    ok: bool
+    found: str
+    next_step: str = ""
+
+
+def examine(platform: Platform) -> list[Finding]:
+    """Return every check's finding, in the order in which things depend on each other."""
+    return [check(platform) for check in CHECKS]
+
+
+def python(_: Platform) -> Finding:
+    """Check the version that runs this."""
+    found = ".".join(map(str, sys.version_info[:3]))
+    return Finding("python", sys.version_info >= OLDEST_PYTHON, found, "install Python 3.11 or newer")
+
+
+def environment(platform: Platform) -> Finding:
+    """Check that the virtual environment is the lock's."""
+    lock = platform.settings.root / "requirements.lock"
+    stamp = platform.settings.root / ".venv" / "headrace-ready.lock"
+    same = lock.exists() and stamp.exists() and lock.read_bytes() == stamp.read_bytes()
+    return Finding(
+        "environment",
+        same,
+        f"{sys.prefix} {'follows' if same else 'does not follow'} requirements.lock",
+        "run ./headrace (the launcher) instead of the module",
+    )
+
+
+def disk(platform: Platform) -> Finding:
+    """Check the room where the data will lie."""
+    folder = next(path for path in (platform.settings.home, *platform.settings.home.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    return Finding(
+        "disk", free >= DISK, f"{free >> 30} GiB free", "make room, or set HEADRACE_HOME elsewhere"
+    )
+
+
+def memory(_: Platform) -> Finding:
+    """Check the memory that is there to take."""
+    import psutil  # noqa: PLC0415  (only this check needs it)
+
+    free = int(psutil.virtual_memory().available)
+    return Finding("memory", free >= MEMORY, f"{free >> 30} GiB available", "stop other programs")
+
+
+def clock(platform: Platform) -> Finding:
+    """Check that it is not earlier than this checkout was made."""
+    late = time.time() >= (platform.settings.root / "pyproject.toml").stat().st_mtime
+    return Finding(
+        "clock", late, time.strftime("%FT%TZ", time.gmtime()), "set the clock: timedatectl set-ntp true"
+    )
+
+
+def java_runtime(_: Platform) -> Finding:
+    """Check that there is a Java to run Kafka with."""
+    try:
+        return Finding("java", ok=True, found=str(java.java()))
+    except HeadraceError as error:
+        return Finding("java", ok=False, found=error.why, next_step=error.next_command)
+
+
+def files(platform: Platform) -> Finding:
+    """Check that what the embedded programs run is in the cache."""
+    cache = platform.settings.cache
+    absent = [
+        name
+        for name, needed, there in (
+            ("Kafka", platform.settings.embeds_kafka, jars.present("kafka", cache)),
+            ("the schema registry", platform.settings.embeds_registry, registry.present(cache)),
+        )
+        if needed and not there
+    ]
+    found = f"not fetched yet: {' and '.join(absent)}" if absent else f"in {cache}"
+    return Finding("jars", not absent, found, "headrace up fetches them")
+
+
+def ports(platform: Platform) -> Finding:
+    """Check that every port is free, or taken by the platform itself."""
+    if platform.supervisor.running():
+        return Finding("ports", ok=True, found="used by the running platform")
+    taken = [
+        f"{port} ({who}, {variable})"
+        for port, who, variable in platform.wanted_ports()
+        if not port_is_free(port)
+    ]
+    found = f"taken: {', '.join(taken)}" if taken else "free"
+    return Finding("ports", not taken, found, "stop what uses them, or set the variable to another port")
+
+
+def broker(platform: Platform) -> Finding:
+    """Check that Kafka answers; an embedded one that was not started is no problem."""
+    return _server(
+        "broker",
+        platform,
+        platform.settings.bootstrap,
+        answers.kafka_answers,
+        embedded=platform.settings.embeds_kafka,
+    )
+
+
+def schema_registry(platform: Platform) -> Finding:
+    """Check that the schema registry answers; an embedded one that was not started is no problem."""
+    return _server(
+        "registry",
+        platform,
+        platform.settings.registry_url,
+        answers.registry_answers,
+        embedded=platform.settings.embeds_registry,
+    )
+
+
+def _server(
+    name: str, platform: Platform, where: str, ask: Callable[..., bool], *, embedded: bool
+) -> Finding:
+    if embedded and not platform.supervisor.running():
+        return Finding(name, ok=True, found="not started (headrace up)")
+    answered = ask(platform.settings)
+    step = (
+        f"headrace logs {name if name == 'registry' else 'kafka'}"
+        if embedded
+        else "check the setting and the network"
+    )
+    return Finding(name, answered, f"{where} {'answers' if answered else 'does not answer'}", step)
+
+
+CHECKS: tuple[Callable[[Platform], Finding], ...] = (
+    python,
+    environment,
+    disk,
+    memory,
+    clock,
+    java_runtime,
+    files,
+    ports,
+    broker,
+    schema_registry,
+)
