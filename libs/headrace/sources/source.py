@@ -5,6 +5,7 @@ A source module has one function, ``tables() -> dict[str, pa.Table]``, with the 
 and in ``headrace.sources.publisher``, so it is the same for all of them.
 """
 
+import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,10 +15,11 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from headrace.errors import ConfigurationError
+from headrace.errors import ConfigurationError, UsageError
 from headrace.pipeline.definition import Clock, Definition, RecordType
 
 Tables = Mapping[str, pa.Table]
+_SHIPPED = {"flights": "headrace.sources.flights", "weather": "headrace.sources.weather"}
 Indices = npt.NDArray[np.int32]
 
 
@@ -55,6 +57,17 @@ def steps(definition: Definition, tables: Tables, *, until: int | None = None) -
         frame = frame.filter(pl.col("time") < until)
     ends = _ends(definition.clock, frame["time"].to_numpy())
     yield from _cut(ordered, ends, frame["type"].to_numpy(), frame["row"].to_numpy())
+
+
+def shipped(pipeline: str) -> Tables:
+    """Return the tables of a pipeline that ships with its data; raise ``UsageError`` for another."""
+    if pipeline not in _SHIPPED:
+        raise UsageError(
+            f"{pipeline} ships without data",
+            next_command=f"headrace publish {pipeline} FILE with a CSV or Parquet file",
+        )
+    tables: Tables = importlib.import_module(_SHIPPED[pipeline]).tables()
+    return tables
 
 
 def _in_order(table: pa.Table, record: RecordType) -> pa.Table:

@@ -1,0 +1,63 @@
+"""``headrace event``: one event before and after it is published."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from headrace.sources.validation import Answer
+
+app = typer.Typer(help="Validate an event, or show all that became of one.", no_args_is_help=True)
+
+
+@app.callback()
+def event() -> None:
+    """Validate an event, or show all that became of one."""
+
+
+@app.command()
+def validate(
+    file: Annotated[
+        Path, typer.Argument(help="JSON: one event, an array, or one a line; - reads standard input")
+    ],
+    *,
+    pipeline: Annotated[str, typer.Option(help="Whose contract to ask")],
+    record: Annotated[
+        str | None, typer.Option(help="Record type  [default: the one that gets predictions]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Ask a pipeline's contract about events without a broker. Exit 5 when it turns one down."""
+    import json  # noqa: PLC0415  (--help does without)
+
+    from headrace.errors import CheckError  # noqa: PLC0415
+    from headrace.local.settings import Settings  # noqa: PLC0415
+    from headrace.sources import pipelines, validation  # noqa: PLC0415
+
+    definition = pipelines.find(pipeline, Settings().pipelines)
+    answers = validation.validate(definition, record or definition.event, validation.rows_of(_text(file)))
+    if as_json:
+        typer.echo(json.dumps([answer.as_dict() for answer in answers], indent=2))
+    else:
+        typer.echo("\n".join(map(_sentence, answers)))
+    if rejected := {answer.row for answer in answers if answer.verdict == "rejected"}:
+        raise CheckError(f"{len(rejected)} events would be rejected", "", "correct them, then publish")
+
+
+def _text(file: Path) -> str:
+    from headrace.errors import UsageError  # noqa: PLC0415  (--help does without)
+
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read", str(error), "name a file with JSON") from error
+
+
+def _sentence(answer: "Answer") -> str:
+    head = f"event {answer.row + 1} ({answer.event_id}): {answer.verdict}"
+    if not answer.rule:
+        return head
+    place = f"{answer.path}: " if answer.path else ""
+    return f"{head} by {answer.rule}; {place}expected {answer.expected}, found {answer.actual}. {answer.hint}".rstrip()
