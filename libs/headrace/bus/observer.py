@@ -11,7 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import decode_plain
 from headrace.bus.kafka import consumer, incoming, producer, received, send, wait_for_topics
-from headrace.bus.records import Incoming
+from headrace.bus.records import Incoming, Outgoing
 from headrace.bus.schemas import Registry
 from headrace.bus.service import Emit
 from headrace.contracts.arrow import arrow_schema
@@ -104,8 +104,11 @@ class KafkaObserver:
             return
         self._producer.begin_transaction()
         for item in said:
-            definition = self._definitions[item.fields["pipeline"]]
-            columns = pa.RecordBatch.from_pylist([dict(item.fields)], schema=arrow_schema(schema(item.record)))
-            emit = Emit(item.record, columns)
-            send(self._producer, self._encoder.encode(item.topic, [emit], None, 0, 0, definition))
+            send(self._producer, encoded(self._encoder, item, self._definitions[item.fields["pipeline"]]))
         self._producer.commit_transaction(15)
+
+
+def encoded(encoder: Encoder, said: Said, definition: Definition) -> list[Outgoing]:
+    """Return a record of ours as it goes over the wire, for partition 0 of its topic."""
+    columns = pa.RecordBatch.from_pylist([dict(said.fields)], schema=arrow_schema(schema(said.record)))
+    return encoder.encode(said.topic, [Emit(said.record, columns)], None, 0, said.fields.get("tick", 0), definition)

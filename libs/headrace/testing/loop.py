@@ -13,13 +13,12 @@ from headrace.bus.effects import Work
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import Engine, decode_plain
 from headrace.bus.memory import MemoryLog, MemoryRunner
-from headrace.bus.observer import Observer, Said
+from headrace.bus.observer import Observer, Said, encoded
 from headrace.bus.provision import stage_names
 from headrace.bus.records import Incoming, Outgoing, Transaction
 from headrace.bus.schemas import MemoryRegistry, Registry, codec, record_schema
-from headrace.bus.service import Artifacts, Emit, Service
+from headrace.bus.service import Artifacts, Service
 from headrace.contracts.arrow import arrow_schema
-from headrace.contracts.catalogue import schema
 from headrace.contracts.frame import frame
 from headrace.contracts.topics import EVENTS, PIPELINES, STEPS, Topic
 from headrace.pipeline.definition import Definition
@@ -152,9 +151,7 @@ class MemoryLoop:
 
     def say(self, said: Said) -> None:
         """Append a record of ours."""
-        columns = pa.RecordBatch.from_pylist([dict(said.fields)], schema=arrow_schema(schema(said.record)))
-        emit = Emit(said.record, columns)
-        self.log.append(self._encoder.encode(said.topic, [emit], None, 0, 0, self.definition))
+        self.log.append(encoded(self._encoder, said, self.definition))
 
     # -- running ------------------------------------------------------------------------------------
 

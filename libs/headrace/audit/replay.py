@@ -1,0 +1,201 @@
+"""Replay: the same handlers on the same raw records under the recorded cuts, and a verdict for every prediction."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from headrace.bus.changelog import Progress
+from headrace.bus.chunks import derived
+from headrace.bus.encode import Encoder
+from headrace.bus.engine import Engine, decode_plain
+from headrace.bus.memory import MemoryLog, MemoryRunner, settle
+from headrace.bus.observer import Said, encoded
+from headrace.bus.records import Incoming
+from headrace.bus.schemas import MemoryRegistry, Registry, Schema, record_schema
+from headrace.bus.service import Artifacts, Service
+from headrace.contracts.topics import CONTROL_TOPICS, EVENTS, LEDGER, PIPELINES, PREDICTIONS, TICKS
+from headrace.errors import HeadraceError, UsageError
+from headrace.pipeline.definition import Definition
+
+_LOCAL_IDS = 1 << 30
+
+
+class LayeredRegistry:
+    """A registry that reads schemas of another and keeps what a replay registers to itself."""
+
+    def __init__(self, below: Registry) -> None:
+        self._below, self._own = below, MemoryRegistry()
+
+    def register(self, subject: str, schema: Schema) -> int:
+        """Return an id that only this replay knows."""
+        return _LOCAL_IDS + self._own.register(subject, schema)
+
+    def schema(self, schema_id: int) -> Schema | None:
+        """Return the schema of an id of either layer."""
+        return self._own.schema(schema_id - _LOCAL_IDS) if schema_id > _LOCAL_IDS else self._below.schema(schema_id)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What the log holds of a pipeline, by topic and partition, with the offsets it had there."""
+
+    pipeline: str
+    partitions: dict[tuple[str, int], list[Incoming]]
+
+    def of(self, topic: str, partition: int = 0) -> list[Incoming]:
+        """Return the records of a partition."""
+        return self.partitions.get((topic, partition), [])
+
+
+@dataclass
+class Verdicts:
+    """How many predictions were checked, matched to the bit, or did not; the first mismatches by event id."""
+
+    from_tick: int
+    to_tick: int
+    checked: int = 0
+    match: int = 0
+    mismatch: int = 0
+    missing: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+def replay(
+    recording: Recording,
+    services: Sequence[Service],
+    registry: Registry,
+    artifacts: Artifacts,
+    *,
+    from_tick: int,
+    to_tick: int,
+) -> Verdicts:
+    """Compute the predictions of ticks ``from_tick`` to ``to_tick`` again and compare them byte by byte.
+
+    State begins empty far enough before ``from_tick`` that none of it is left there (the definition's look-back).
+
+    Raises:
+        UsageError: when the log does not hold these ticks.
+        HeadraceError: when the replay stops before the last tick.
+    """
+    layered = LayeredRegistry(registry)
+    plan = _plan(recording, layered, from_tick, to_tick)
+    log = MemoryLog()
+    log.partitions.update(plan.inputs)
+    engines = [Engine(s, layered, artifacts) for s in services]
+    runners = [MemoryRunner(log, engine, begin=plan.begins) for engine in engines]
+    settle(runners)
+    for engine in engines:  # a tick may end on offsets that hold no record
+        for (name, partition), end in plan.ends.items():
+            engine.reached(name, partition, end)
+    settle(runners)
+    done = min((lane.progress.tick for e in engines for lane in e.lanes.values()), default=0)
+    if done <= to_tick:
+        raise HeadraceError(f"the replay stopped at tick {done}", "the log lacks what the tick needs", "headrace doctor")
+    return _compared(recording, log, layered, plan, from_tick, to_tick)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    inputs: dict[tuple[str, int], list[Incoming]]
+    begins: dict[int, Progress]
+    ends: dict[tuple[str, int], int]
+    definition: Definition
+
+
+def _plan(recording: Recording, registry: Registry, from_tick: int, to_tick: int) -> _Plan:
+    """Choose where to begin, and take the raw records and the recorded cuts from there to the last tick."""
+    pipeline = recording.pipeline
+    ticks = {f["n"]: f for _, _, f in decode_plain(recording.of(TICKS.name(pipeline)), registry)}
+    if from_tick not in ticks or to_tick not in ticks or from_tick > to_tick:
+        raise UsageError(
+            f"the log of {pipeline} does not hold ticks {from_tick} to {to_tick}", f"it holds 1 to {max(ticks, default=0)}"
+        )
+    cuts = _cuts(recording, registry)
+    definition = _definition(recording, registry)
+    horizon = ticks[from_tick]["time"] - definition.lookback
+    first = max((n for n, tick in ticks.items() if tick["time"] <= horizon and n < from_tick), default=0) + 1
+    inputs = {key: held for key, held in recording.partitions.items() if key[0] in _CONTROL_NAMES}
+    begins, ends = {}, {}
+    for partition in range(definition.partitions):
+        start, end = cuts[first, partition][0], cuts[to_tick, partition][1]
+        raw = recording.of(EVENTS.name(pipeline), partition)
+        inputs[EVENTS.name(pipeline), partition] = [r for r in raw if start <= r.offset < end]
+        begins[partition] = Progress(tick=first, raw_from=start)
+        ends[EVENTS.name(pipeline), partition] = end
+    inputs[TICKS.name(pipeline), 0] = _recorded_ticks(recording, registry, cuts, range(first - 1, to_tick + 1))
+    return _Plan(inputs, begins, ends, definition)
+
+
+_CONTROL_NAMES = {t.name() for t in CONTROL_TOPICS}
+
+
+def _cuts(recording: Recording, registry: Registry) -> dict[tuple[int, int], tuple[int, int]]:
+    """Return the raw offsets between which each tick lies in each partition, as ingestion recorded them."""
+    entries = decode_plain(recording.of(LEDGER.name(recording.pipeline)), registry)
+    return {
+        (f["tick"], f["partition"]): (f["raw_from"], f["raw_to"])
+        for _, _, f in entries
+        if f["service"] == "ingestion" and f["raw_to"] is not None
+    }
+
+
+def _definition(recording: Recording, registry: Registry) -> Definition:
+    found = [f for _, _, f in decode_plain(recording.of(PIPELINES.name()), registry) if f["pipeline"] == recording.pipeline]
+    return Definition.model_validate_json(found[-1]["definition"])
+
+
+def _recorded_ticks(
+    recording: Recording, registry: Registry, cuts: dict[tuple[int, int], tuple[int, int]], wanted: range
+) -> list[Incoming]:
+    """Return tick records whose raw ends are the recorded cuts: the one race of the live run, decided as it was."""
+    name = TICKS.name(recording.pipeline)
+    definition = _definition(recording, registry)
+    encoder = Encoder(registry)
+    found: list[Incoming] = []
+    for _, _, tick in decode_plain(recording.of(name), registry):
+        if tick["n"] in wanted:
+            raw = {p: cuts[tick["n"], int(p)][1] if (tick["n"], int(p)) in cuts else e for p, e in tick["raw"].items()}
+            record = encoded(encoder, Said(TICKS, "Tick", {**tick, "raw": raw}), definition)[0]
+            found.append(Incoming(name, 0, len(found), record.key, record.value, record.headers))
+    return found
+
+
+def _compared(
+    recording: Recording, log: MemoryLog, registry: Registry, plan: _Plan, from_tick: int, to_tick: int
+) -> Verdicts:
+    name = PREDICTIONS.name(recording.pipeline)
+    verdicts = Verdicts(from_tick, to_tick)
+    for partition in range(plan.definition.partitions):
+        said = _by_event(recording.of(name, partition), registry, from_tick, to_tick)
+        again = _by_event(log.partitions[name, partition], registry, from_tick, to_tick)
+        for event_id in said.keys() | again.keys():
+            _judge(verdicts, event_id, said.get(event_id), again.get(event_id))
+    return verdicts
+
+
+def _judge(verdicts: Verdicts, event_id: str, said: bytes | None, again: bytes | None) -> None:
+    verdicts.checked += 1
+    verdicts.match += said == again
+    verdicts.mismatch += said != again
+    verdicts.missing += said is None or again is None
+    if said != again and len(verdicts.examples) < _EXAMPLES:
+        verdicts.examples.append(event_id)
+
+
+_EXAMPLES = 10
+
+
+def _by_event(records: Sequence[Incoming], registry: Registry, from_tick: int, to_tick: int) -> dict[str, bytes]:
+    """Return the bodies of predictions of these ticks by event id, without their schema header."""
+    if not records:
+        return {}
+    chunk = derived(PREDICTIONS, records, registry, lambda record: record_schema(PREDICTIONS, record, None))
+    ids = chunk.lineage["event_id"].to_pylist()
+    ticks = chunk.lineage["tick"].to_pylist()
+    rows = zip(records, ids, ticks, strict=True)
+    return {i: (r.value or b"")[5:] for r, i, t in rows if from_tick <= t <= to_tick}
+
+
+def as_json(verdicts: Verdicts) -> str:
+    """Return verdicts as JSON."""
+    return json.dumps(verdicts.__dict__, sort_keys=True)
