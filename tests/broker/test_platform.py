@@ -30,7 +30,7 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["HEADRACE_METRICS_PORT"])), 
 @pytest.fixture
 def settings(tmp_path):
     root = tmp_path / "a checkout, 100% #1"
-    for name in ("alpha", "beta"):
+    for name in ("alpha", "registry"):
         (root / "services" / name).mkdir(parents=True)
         (root / "services" / name / "__main__.py").write_text(HEALTHY)
     kafka, registry, metrics = free_ports(3)
@@ -54,7 +54,7 @@ def platform(settings):
 def test_it_starts_survives_kills_and_leaves_nothing_behind(platform):
     platform.wait_broker()
     platform.wait_healthy()
-    assert set(platform.pids()) == {"alpha", "beta", "kafka", "registry"}
+    assert set(platform.pids()) == {"alpha", "registry", "kafka", "schema-registry"}
     _a_killed_service_comes_back(platform)
     _kafka_keeps_what_it_acknowledged_over_a_kill(platform)
     _a_second_start_changes_nothing(platform)
@@ -63,7 +63,7 @@ def test_it_starts_survives_kills_and_leaves_nothing_behind(platform):
     assert not [pid for pid in pids.values() if psutil.pid_exists(pid)]
     assert platform.states() == []
     log = (platform.settings.log_folder / "supervisord.log").read_text()
-    assert re.findall(r"stopped: (\w+)", log)[-2:] == ["registry", "kafka"]
+    assert re.findall(r"stopped: (\S+)", log)[-2:] == ["schema-registry", "kafka"]
 
 
 def test_what_a_killed_supervisor_left_is_stopped_before_a_new_start(platform):
@@ -78,17 +78,17 @@ def test_what_a_killed_supervisor_left_is_stopped_before_a_new_start(platform):
 
 
 def test_a_service_that_cannot_start_is_named_with_the_command_that_shows_why(settings):
-    (settings.root / "services" / "beta" / "__main__.py").write_text("raise SystemExit('no licence')")
+    (settings.root / "services" / "registry" / "__main__.py").write_text("raise SystemExit('no licence')")
     platform = Platform(settings)
     platform.start()
     try:
-        with pytest.raises(HeadraceError, match="beta") as caught:
+        with pytest.raises(HeadraceError, match="registry") as caught:
             platform.wait_healthy()
     finally:
         platform.stop()
     assert "alpha" not in caught.value.what
-    assert caught.value.next_command.endswith("logs beta")
-    assert "no licence" in (settings.log_folder / "beta.log").read_text()
+    assert caught.value.next_command.endswith("logs registry")
+    assert "no licence" in (settings.log_folder / "registry.log").read_text()
 
 
 def test_a_taken_port_is_said_with_its_variable_and_nothing_starts(platform, tmp_path):

@@ -38,9 +38,9 @@ def test_supervisord_reads_what_was_meant_whatever_the_folders_are_called(monkey
 def test_services_stop_before_the_registry_and_kafka_stops_last(monkeypatch, home):
     monkeypatch.setenv("HEADRACE_ROOT", "/")
     monkeypatch.setenv("HEADRACE_INTERPRETER", "true")
-    others = [Program("registry", "r", "registry", 20), Program("kafka", "k", "kafka", 10)]
+    others = [Program("schema-registry", "r", "schema-registry", 20), Program("kafka", "k", "kafka", 10)]
     groups = read([SERVICE, *others], home).process_group_configs
-    assert [group.name for group in reversed(groups)] == ["services", "registry", "kafka"]
+    assert [group.name for group in reversed(groups)] == ["services", "schema-registry", "kafka"]
 
 
 def read(programs, home):

@@ -45,7 +45,7 @@ def _programs(platform: "Platform", *, kafka: bool) -> list[dict[str, Any]]:
     if not kafka:
         ill.add("kafka")
     if not registry_answers(platform.settings):
-        ill.add("registry")
+        ill.add("schema-registry")
     return [
         {
             "name": state.name,

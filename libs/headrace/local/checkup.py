@@ -113,7 +113,7 @@ def ports(platform: Platform) -> Finding:
 def broker(platform: Platform) -> Finding:
     """Check that Kafka answers; an embedded one that was not started is no problem."""
     return _server(
-        "broker",
+        "kafka",
         platform,
         platform.settings.bootstrap,
         answers.kafka_answers,
@@ -124,7 +124,7 @@ def broker(platform: Platform) -> Finding:
 def schema_registry(platform: Platform) -> Finding:
     """Check that the schema registry answers; an embedded one that was not started is no problem."""
     return _server(
-        "registry",
+        "schema-registry",
         platform,
         platform.settings.registry_url,
         answers.registry_answers,
@@ -138,11 +138,7 @@ def _server(
     if embedded and not platform.supervisor.running():
         return Finding(name, ok=True, found="not started (headrace up)")
     answered = ask(platform.settings)
-    step = (
-        f"headrace logs {name if name == 'registry' else 'kafka'}"
-        if embedded
-        else "check the setting and the network"
-    )
+    step = f"headrace logs {name}" if embedded else "check the setting and the network"
     return Finding(name, answered, f"{where} {'answers' if answered else 'does not answer'}", step)
 
 

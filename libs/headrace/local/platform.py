@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
+from itertools import chain
 
 from headrace.errors import ConfigurationError, HeadraceError
 from headrace.local import answers, jars, registry
@@ -13,6 +14,7 @@ from headrace.local.settings import LOOPBACK, Settings
 from headrace.local.supervision import Program, State, Supervisor
 
 PAUSE = 0.1
+LOWEST_PORT, HIGHEST_PORT, BLOCK = 1024, 65_000, 20
 FAILED = ("fatal", "exited", "unknown")
 
 
@@ -37,7 +39,7 @@ class Platform:
         if self.settings.embeds_kafka:
             embedded.append(Program("kafka", "headrace.local.kafka", "kafka", 10, stop_seconds=30))
         if self.settings.embeds_registry:
-            embedded.append(Program("registry", "headrace.local.registry", "registry", 20))
+            embedded.append(Program("schema-registry", "headrace.local.registry", "schema-registry", 20))
         return embedded + [
             Program(name, f"services.{name}", "services", 30, port) for name, port in self.ports.items()
         ]
@@ -102,7 +104,7 @@ class Platform:
                 raise ConfigurationError(
                     f"port {port} is taken",
                     f"{who} needs it ({variable})",
-                    f"{variable}={port % 10_000 + 20_000} ./headrace up",
+                    f"{variable}={_free_port_near(port)} ./headrace up",
                 )
 
     def wanted_ports(self) -> Iterator[tuple[int, str, str]]:
@@ -138,6 +140,12 @@ def port_is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _free_port_near(port: int) -> int:
+    """Return a free port, with free ones after it for who takes several."""
+    near = chain(range(port + 100, HIGHEST_PORT, 100), range(port - 100, LOWEST_PORT, -100))
+    return next(start for start in near if all(port_is_free(start + place) for place in range(BLOCK)))
 
 
 def _not_healthy(names: list[str]) -> HeadraceError:
