@@ -4,11 +4,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import yaml
 from pydantic import ValidationError
 
+from headrace.contracts.arrow import arrow_schema
 from headrace.errors import ConfigurationError
+from headrace.features.rows import compile_rows
+from headrace.features.windows import compile_windows
 from headrace.pipeline.definition import Definition
+from headrace.pipeline.rules import checker
+from headrace.pipeline.schemas import raw_schema
+
+INSTANT = pa.timestamp("us", tz="UTC")
 
 
 def read(path: Path) -> Definition:
@@ -21,11 +29,16 @@ def read(path: Path) -> Definition:
     content = yaml.safe_load(text)
     try:
         _put_in_contracts(path, content)
-        return Definition.model_validate(content)
+        definition = Definition.model_validate(content)
     except ValidationError as error:
         raise ConfigurationError(
             f"{path} is not a pipeline", why=_told(path, root, error), next_command=f"edit {path}"
         ) from error
+    for name in definition.records:
+        _check_columns(path, root, definition, name)
+    _check_groups(path, root, definition)
+    _check_expressions(path, definition)
+    return definition
 
 
 def read_all(folder: Path) -> dict[str, Definition]:
@@ -92,6 +105,56 @@ def _contract(path: Path, avsc: Path) -> dict[str, Any]:
             f"{avsc}:{error.lineno} is not JSON", why=error.msg, next_command=f"edit {avsc}"
         ) from error
     return found
+
+
+def _check_columns(path: Path, root: yaml.MappingNode, definition: Definition, name: str) -> None:
+    """Refuse a record type that names a column its contract has not, or a time that is none."""
+    record = definition.records[name]
+    try:
+        schema = arrow_schema(raw_schema(definition, name))
+    except (ValueError, KeyError) as error:
+        raise ConfigurationError(
+            f"{path}: the contract of {name} cannot be used", str(error), f"edit the .avsc of {name}"
+        ) from error
+    named = [("id", record.id), ("time", record.time), *(("key", column) for column in record.key)]
+    for role, column in [*named, *([("joins", record.joins)] if record.joins else [])]:
+        if column not in schema.names:
+            place = f"{path}:{_line(root, ('records', name, role))}"
+            raise ConfigurationError(
+                f"{place} records.{name}.{role}: {name} has no field {column}",
+                "",
+                f"its fields are {', '.join(schema.names)}",
+            )
+    if schema.field(record.time).type != INSTANT:
+        place = f"{path}:{_line(root, ('records', name, 'time'))}"
+        raise ConfigurationError(
+            f"{place} records.{name}.time: {record.time} is no timestamp-micros", "", "edit the contract"
+        )
+
+
+def _check_groups(path: Path, root: yaml.MappingNode, definition: Definition) -> None:
+    """Refuse a window whose group is no column of the windowed record, or of the event."""
+    for number, window in enumerate(definition.features.windows):
+        asked = [(window.record, window.group_by), (definition.event, window.event_column or window.group_by)]
+        for record, column in asked:
+            if column not in arrow_schema(raw_schema(definition, record)).names:
+                place = f"{path}:{_line(root, ('features', 'windows', number, 'group_by'))}"
+                raise ConfigurationError(
+                    f"{place} features.windows.{number}: {record} has no field {column}",
+                    "",
+                    "group_by names the windowed record's field, event_column the event's",
+                )
+
+
+def _check_expressions(path: Path, definition: Definition) -> None:
+    """Compile every rule, label and feature, so that a mistake is found here and not in a service."""
+    try:
+        for name in definition.records:
+            checker(definition, name)
+        compile_rows(definition)
+        compile_windows(definition)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error.what}", error.why, error.next_command) from error
 
 
 def _told(path: Path, root: yaml.MappingNode, error: ValidationError) -> str:

@@ -136,10 +136,13 @@ def _shown(row: Row, name: str) -> str:
 def _fits(row: Row, field: pa.Field) -> bool:
     if row.get(field.name) is None:
         return bool(field.nullable)
-    if isinstance(row[field.name], bool) != pa.types.is_boolean(field.type):
+    value = row[field.name]
+    if isinstance(value, bool) != pa.types.is_boolean(field.type):
+        return False
+    if pa.types.is_integer(field.type) and not isinstance(value, int):  # Arrow would cut 1.5 to 1
         return False
     try:
-        pa.scalar(_plain(row[field.name], field.type), field.type)
+        pa.scalar(_plain(value, field.type), field.type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return False
     return True
