@@ -13,6 +13,7 @@ from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.catalogue import schema
 from headrace.contracts.topics import DEPLOYMENTS, PREDICTIONS, PROFILES, SHADOW_PREDICTIONS
 from headrace.models.deployed import Deployed, Version
+from headrace.models.kinds import load
 from headrace.models.ports import VALUE, Predictor
 from headrace.models.prior import Prior
 from headrace.pipeline.definition import Definition
@@ -48,8 +49,6 @@ def models(context: Context) -> View:
     deployed: Deployed = context.controls.get(DEPLOYMENTS) or Deployed()
 
     def loaded(version: Version, route: str) -> Model:
-        from headrace.models.registry import load  # noqa: PLC0415
-
         return Model(version, load(context.artifacts.get(version.digest)), route, "ok")
 
     names = definition.label.classes or [name for name in VALUE if name in definition.prior]

@@ -16,7 +16,7 @@ from headrace.bus.registry import ConfluentRegistry
 from headrace.bus.service import Service
 from headrace.contracts.topics import Topic
 from headrace.local.settings import Settings
-from headrace.store.artifacts import ArtifactStore
+from headrace.store.artifacts import open_store
 from headrace.telemetry.health import Health
 from headrace.telemetry.logs import configure
 
@@ -44,7 +44,7 @@ def run(service: Service, effects: tuple[Topic, Topic, Mapping[str, Work]] | Non
     """Run a service until a signal; an error of ours ends the process with its traceback and exit code 1."""
     settings, health, stop = _begin(service.name)
     registry = ConfluentRegistry(settings.registry_url)
-    artifacts = ArtifactStore(settings.home)
+    artifacts = open_store(settings.home)
     engine = Engine(service, registry, artifacts, max_batch=settings.max_batch)
     runner = KafkaRunner(settings.bootstrap, engine)
     runner.start()
