@@ -25,6 +25,8 @@ class Deployed:
 def fold(state: Deployed | None, record: str, fields: Mapping[str, Any]) -> Deployed:
     """Take one record of control.deployments."""
     state = state or Deployed()
+    if "model_digest" not in fields:  # RollbackRefused: nothing moved
+        return state
     version = Version(fields["model_name"], fields["version"], fields["model_digest"])
     if record == "ShadowStarted":
         return replace(state, challenger=version)

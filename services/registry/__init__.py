@@ -1,0 +1,1 @@
+"""Registry, a service of the control plane."""

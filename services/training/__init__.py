@@ -1,0 +1,1 @@
+"""Training, a service of the control plane."""
