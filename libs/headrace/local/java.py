@@ -36,6 +36,7 @@ def command(program: str, *arguments: str, heap: str, cache: Path) -> list[str]:
     return [
         str(chosen),
         "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",  # the second compiler costs more than it saves in a run of minutes
         f"-Xmx{heap}",
         f"-XX:SharedArchiveFile={archive}",
         "-XX:+AutoCreateSharedArchive",
