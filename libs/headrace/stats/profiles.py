@@ -1,0 +1,206 @@
+"""Mergeable exact counts: what a batch looked like, in integers, so that any cut and any order gives the same profile.
+
+Numbers fall into signed log-linear buckets (eight to an octave, at most 12.5 % wide), as in HdrHistogram and in the
+interpolated mapping of DDSketch (Masson, Rim, Lee 2019, section 4): edges depend on no data, and ``frexp`` finds them
+without a logarithm. Categories with too many values are a bottom-k sample by hash (Beyer et al. 2007) with exact counts:
+a value among the k smallest hashes of the whole is among them in every part, so merging loses nothing that is kept.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Kind = Literal["number", "category"]
+Counts = dict[str, int]
+Values = NDArray[Any] | Sequence[float | None] | Sequence[str | None]
+
+PARTS = 8  # buckets to an octave
+TINY = -30  # numbers below 2**TINY in size share the bucket of zero
+DISTINCT = 200  # categories kept by name in one profile
+OTHER = "~other"
+SCORE_BINS = 20
+CALIBRATION_BINS = 10
+MILLION = 1_000_000
+
+
+class FeatureProfile(TypedDict):
+    """One feature: ``count`` rows, of which ``nulls`` are null and the rest lie in ``buckets``."""
+
+    name: str
+    kind: str
+    count: int
+    nulls: int
+    buckets: Counts
+
+
+class CalibrationBin(TypedDict):
+    """Predictions of one tenth of [0, 1]: how many, their sum in millionths, and how many came true."""
+
+    count: int
+    predicted_sum: int
+    positives: int
+
+
+class Quality(TypedDict):
+    """Matured labels: how many, the sum of their losses in micro-nats, and ten calibration bins (or none)."""
+
+    count: int
+    loss_sum: int
+    calibration: list[CalibrationBin]
+
+
+class Profile(TypedDict):
+    """The counted part of a ``Profile`` record; features are sorted by name."""
+
+    features: list[FeatureProfile]
+    scores: Counts
+    quality: Quality | None
+
+
+def buckets(values: Values, kind: Kind) -> Counts:
+    """Return the counts of ``values`` by bucket, without nulls (NaN or None), in the order of :func:`ordered`."""
+    return _number_counts(_floats(values)) if kind == "number" else _category_counts(values)
+
+
+def ordered(counts: Mapping[str, int], kind: Kind) -> Counts:
+    """Return ``counts`` sorted by the bucket's value: numbers by their edge, categories as text."""
+    return {key: counts[key] for key in sorted(counts, key=float if kind == "number" else None)}
+
+
+def feature(name: str, kind: Kind, values: Values) -> FeatureProfile:
+    """Return the profile of one feature of a batch; ``values`` has one entry a row."""
+    counts, rows = buckets(values, kind), len(values)
+    return FeatureProfile(name=name, kind=kind, count=rows, nulls=rows - sum(counts.values()), buckets=counts)
+
+
+def scores(values: ArrayLike, *, probability: bool = True) -> Counts:
+    """Return counts of probabilities by twentieths, keyed by the lower edge, or of plain numbers by bucket."""
+    if not probability:
+        return _number_counts(_floats(values))
+    places = np.clip((_floats(values) * SCORE_BINS).astype(np.int64), 0, SCORE_BINS - 1)
+    found, counts = np.unique(places, return_counts=True)
+    return {f"{place / SCORE_BINS:.2f}": int(n) for place, n in zip(found, counts, strict=True)}
+
+
+def quality(losses: ArrayLike, predicted: ArrayLike = (), happened: ArrayLike = ()) -> Quality:
+    """Return the quality of labelled rows: losses in nats, and for classes the predicted probability and what happened.
+
+    Each loss and probability is rounded to a millionth before it is added, so sums are exact. A regression gives no
+    ``predicted`` and gets no calibration bins.
+    """
+    micro = np.rint(_floats(losses) * MILLION).astype(np.int64)
+    bins = _calibration(_floats(predicted), np.asarray(happened, dtype=bool)) if np.size(predicted) else []
+    return Quality(count=len(micro), loss_sum=int(micro.sum()), calibration=bins)
+
+
+def profile(features: Iterable[FeatureProfile], seen: Counts, labelled: Quality | None = None) -> Profile:
+    """Return a batch's profile from its parts."""
+    return Profile(features=sorted(features, key=lambda f: f["name"]), scores=seen, quality=labelled)
+
+
+def merge(left: Profile, right: Profile) -> Profile:
+    """Return the profile of both batches: exact, commutative and associative; raise ``ValueError`` on unlike kinds."""
+    named = {f["name"]: f for f in left["features"]}
+    for other in right["features"]:
+        mine = named.get(other["name"])
+        named[other["name"]] = _merge_feature(mine, other) if mine else other
+    both = _merge_quality(left["quality"], right["quality"])
+    return profile(named.values(), ordered(_add(left["scores"], right["scores"]), "number"), both)
+
+
+def _floats(values: Any) -> NDArray[np.float64]:
+    return np.atleast_1d(np.asarray(values, dtype=np.float64))
+
+
+def _number_counts(values: NDArray[np.float64]) -> Counts:
+    edges, counts = np.unique(_edges(values[~np.isnan(values)]), return_counts=True)
+    return {repr(float(edge)): int(n) for edge, n in zip(edges, counts, strict=True)}
+
+
+def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the edge nearest to zero of each number's bucket; infinities stay, tiny numbers become zero."""
+    part, exponent = np.frexp(values)
+    edge = np.ldexp(np.trunc(part * (2 * PARTS)) / (2 * PARTS), exponent)
+    near_zero = np.abs(values) < 2.0**TINY
+    return np.where(near_zero, 0.0, np.where(np.isinf(values), values, edge))
+
+
+def _category_counts(values: Any) -> Counts:
+    counts = Counter(_escaped(value) for value in values if value is not None and value == value)  # noqa: PLR0124 - NaN
+    return _kept(counts)
+
+
+def _escaped(value: object) -> str:
+    """Return the category's text; a tilde in front is doubled, so no value can pass for ``OTHER``."""
+    text = str(value)
+    return f"~{text}" if text.startswith("~") else text
+
+
+def _kept(counts: Mapping[str, int]) -> Counts:
+    """Return the ``DISTINCT`` values of smallest hash by name and the rest as ``OTHER``, sorted."""
+    names = [name for name in counts if name != OTHER]
+    if len(names) > DISTINCT:
+        names = sorted(names, key=_hash)[:DISTINCT]
+    kept = {name: counts[name] for name in names}
+    if rest := sum(counts.values()) - sum(kept.values()):
+        kept[OTHER] = rest
+    return ordered(kept, "category")
+
+
+def _hash(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=8).digest()
+
+
+def _calibration(predicted: NDArray[np.float64], happened: NDArray[np.bool_]) -> list[CalibrationBin]:
+    place = np.clip((predicted * CALIBRATION_BINS).astype(np.int64), 0, CALIBRATION_BINS - 1)
+    sums = np.zeros((3, CALIBRATION_BINS), dtype=np.int64)
+    np.add.at(sums[0], place, 1)
+    np.add.at(sums[1], place, np.rint(predicted * MILLION).astype(np.int64))
+    np.add.at(sums[2], place, happened.astype(np.int64))
+    return [CalibrationBin(count=int(n), predicted_sum=int(p), positives=int(y)) for n, p, y in sums.T]
+
+
+def _add(left: Mapping[str, int], right: Mapping[str, int]) -> Counts:
+    return {key: left.get(key, 0) + right.get(key, 0) for key in left.keys() | right.keys()}
+
+
+def _merge_feature(left: FeatureProfile, right: FeatureProfile) -> FeatureProfile:
+    name, kind = left["name"], left["kind"]
+    if kind != right["kind"]:
+        raise ValueError(f"feature {name} is a {kind} in one profile and a {right['kind']} in the other")
+    added = _add(left["buckets"], right["buckets"])
+    counts = ordered(added, "number") if kind == "number" else _kept(added)
+    return FeatureProfile(
+        name=name,
+        kind=kind,
+        count=left["count"] + right["count"],
+        nulls=left["nulls"] + right["nulls"],
+        buckets=counts,
+    )
+
+
+def _merge_quality(left: Quality | None, right: Quality | None) -> Quality | None:
+    if left is None or right is None:
+        return left or right
+    return Quality(
+        count=left["count"] + right["count"],
+        loss_sum=left["loss_sum"] + right["loss_sum"],
+        calibration=_merge_bins(left["calibration"], right["calibration"]),
+    )
+
+
+def _merge_bins(left: list[CalibrationBin], right: list[CalibrationBin]) -> list[CalibrationBin]:
+    if not left or not right:
+        return left or right
+    return [
+        CalibrationBin(
+            count=a["count"] + b["count"],
+            predicted_sum=a["predicted_sum"] + b["predicted_sum"],
+            positives=a["positives"] + b["positives"],
+        )
+        for a, b in zip(left, right, strict=True)
+    ]
