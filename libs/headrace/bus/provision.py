@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,10 +13,19 @@ from headrace.bus.encode import Encoder
 from headrace.bus.engine import decode_plain
 from headrace.bus.kafka import producer, read_all, send
 from headrace.bus.registry import ConfluentRegistry
-from headrace.bus.schemas import record_schema, subject
+from headrace.bus.schemas import Schema, record_schema, subject
 from headrace.bus.service import Emit, Service
 from headrace.contracts import catalogue
-from headrace.contracts.topics import CONTROL_TOPICS, PIPELINE_TOPICS, PIPELINES, Topic, changelog
+from headrace.contracts.topics import (
+    CONTROL_TOPICS,
+    EVENTS,
+    FEATURES,
+    PIPELINE_TOPICS,
+    PIPELINES,
+    VALIDATED,
+    Topic,
+    changelog,
+)
 from headrace.local.settings import Settings
 from headrace.pipeline.definition import Definition
 from headrace.sources.pipelines import read_all as read_pipelines
@@ -45,8 +55,7 @@ def provision(settings: Settings, pipelines: Path | None = None) -> list[str]:
     services = stages(settings.root / "services")
     registry = ConfluentRegistry(settings.registry_url)
     create_topics(settings, definitions.values(), services)
-    for definition in definitions.values():
-        register_schemas(registry, definition)
+    register_schemas(registry, definitions.values())
     _announce(settings, registry, definitions, services)
     return sorted(definitions)
 
@@ -78,20 +87,30 @@ def _topic(topic: Topic, name: str, partitions: int) -> NewTopic:
     return NewTopic(name, partitions, 1, config=config)
 
 
-def register_schemas(registry: ConfluentRegistry, definition: Definition) -> None:
-    """Register every record of a pipeline's topics and of the control topics."""
-    for topic in (*PIPELINE_TOPICS, *CONTROL_TOPICS):
-        sheet = catalogue.topics()[topic.stream]
-        for record in [*definition.records] if topic.stream in {"events", "validated"} else _records(topic):
-            schema = record_schema(topic, record, definition)
-            name = subject(topic.name(definition.name), schema)
-            registry.register(name, schema)
-            if sheet.compatibility != "NONE":
-                registry.require(name, sheet.compatibility)
+def register_schemas(registry: ConfluentRegistry, definitions: Iterable[Definition]) -> None:
+    """Register every record of the pipelines' topics and of the control topics, several at a time."""
+    wanted: dict[str, tuple[Schema, str]] = {}
+    for definition in definitions:
+        for topic in (*PIPELINE_TOPICS, *CONTROL_TOPICS):
+            for record in _records(topic, definition):
+                schema = record_schema(topic, record, definition)
+                compatibility = catalogue.topics()[topic.stream].compatibility
+                wanted[subject(topic.name(definition.name), schema)] = (schema, compatibility)
+
+    def register(item: tuple[str, tuple[Schema, str]]) -> None:
+        name, (schema, compatibility) = item
+        registry.register(name, schema)
+        if compatibility != "NONE":
+            registry.require(name, compatibility)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(register, wanted.items()))
 
 
-def _records(topic: Topic) -> list[str]:
-    return ["FeatureVector"] if topic.stream == "features" else catalogue.topics()[topic.stream].declared
+def _records(topic: Topic, definition: Definition) -> list[str]:
+    if topic in (EVENTS, VALIDATED):
+        return list(definition.records)
+    return ["FeatureVector"] if topic is FEATURES else catalogue.topics()[topic.stream].declared
 
 
 def _announce(

@@ -6,21 +6,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-FLOOR = 1e-6  # a probability below this counts as this, so that one sure and wrong answer stays finite
+from headrace.models.metrics import row_losses
+from headrace.pipeline.definition import Task
 
 Scores = Sequence[tuple[str, float]] | None
 
 
-def losses(task: str, scores: Sequence[Scores], answers: Sequence[Any]) -> pa.DoubleArray:
+def losses(task: Task, scores: Sequence[Scores], answers: Sequence[Any]) -> pa.DoubleArray:
     """Return the loss of each row; null where the scores or the answer are missing."""
-    name = (lambda _: "value") if task == "regression" else (lambda answer: answer)
-    given = [
-        dict(held).get(name(answer), 0.0) if held and answer is not None else None
-        for held, answer in zip(scores, answers, strict=True)
-    ]
-    missing = np.array([g is None for g in given], bool)
-    values = np.array([0.0 if g is None else g for g in given])
+    known = [bool(held) and answer is not None for held, answer in zip(scores, answers, strict=True)]
+    pairs = [(dict(held or ()), answer) for held, answer, k in zip(scores, answers, known, strict=True) if k]
     if task == "regression":
-        wanted = np.array([0.0 if a is None else a for a in answers])
-        return pa.array((values - wanted) ** 2, mask=missing)
-    return pa.array(-np.log(np.clip(values, FLOOR, 1.0)), mask=missing)
+        given, wanted = [held["value"] for held, _ in pairs], [answer for _, answer in pairs]
+    else:
+        given, wanted = [held.get(answer, 0.0) for held, answer in pairs], [0.0] * len(pairs)
+    found = np.zeros(len(known))
+    mask = np.array(known, bool)
+    found[mask] = row_losses(task, np.array(given, np.float64).reshape(-1, 1), np.array(wanted, np.float64))
+    return pa.array(found, mask=~mask)
