@@ -55,7 +55,12 @@ class Pace:
         if step is None or step["step"] <= self.rested:
             return None
         if self.tick is not None and self.tick["step"] == step["step"]:
-            rested = {"pipeline": self.pipeline, "step": step["step"], "time": step["time"], "tick": self.tick["n"]}
+            rested = {
+                "pipeline": self.pipeline,
+                "step": step["step"],
+                "time": step["time"],
+                "tick": self.tick["n"],
+            }
             return Said(STEPS, "StepRested", rested)
         return self._tick("end" if step["final"] else "step", step["time"], step["raw"], step["step"])
 
@@ -140,7 +145,9 @@ class Clock:
 
     def _register(self, fields: Fields) -> None:
         definition = Definition.model_validate_json(fields["definition"])
-        pace = self._paces.setdefault(fields["pipeline"], Pace(fields["pipeline"], definition, fields["stages"]))
+        pace = self._paces.setdefault(
+            fields["pipeline"], Pace(fields["pipeline"], definition, fields["stages"])
+        )
         pace.definition, pace.stages = definition, fields["stages"]
 
 

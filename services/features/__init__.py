@@ -1,0 +1,1 @@
+"""Features: validated events in, feature vectors out."""

@@ -1,19 +1,19 @@
 """Validated records in, feature vectors out; windows advance in log order."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from headrace.bus.service import Batch, Context, Emit, Rows, Step
+from headrace.bus.service import Batch, Context, Emit, Row, Rows, Step
 from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.codec import Codec
 from headrace.contracts.topics import FEATURES
 from headrace.features.rows import compile_rows
 from headrace.features.windows import (
     Operations,
-    TileRow,
     Window,
     additions,
     advance,
@@ -62,7 +62,8 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
     columns = pa.RecordBatch.from_struct_array(events.columns["data"])
     found = [*view.row_features(columns).columns, *answers]
     values = pa.StructArray.from_arrays(
-        [column.cast(f.type) for column, f in zip(found, view.values_type, strict=True)], fields=list(view.values_type)
+        [column.cast(f.type) for column, f in zip(found, view.values_type, strict=True)],
+        fields=list(view.values_type),
     )
     emit = Emit("FeatureVector", _vectors(values, view), cause=events.rows)
     return Step(emitted={FEATURES: [emit]}, absorbed=np.flatnonzero(absorbed))
@@ -75,7 +76,7 @@ def _ask(batch: Batch, rows: Rows, view: View, window: Window) -> pa.Array:
         return pa.array([], pa.float64())
     tiles = rows["tiles"]
 
-    def held(groups: list[str]) -> list[TileRow | None]:
+    def held(groups: Sequence[str]) -> list[Row | None]:
         return tiles.get([_key(window, group) for group in groups])
 
     answers, changed = advance(window, operations, held)

@@ -1,0 +1,1 @@
+"""Ingestion: raw events in, validated events and refusals out."""

@@ -72,7 +72,8 @@ def _claim(batch: Batch, good: np.ndarray, rows: Rows, memory: int) -> tuple[Ref
     bodies = [hashlib.sha256(batch.bodies[row][5:]).digest()[:16] for row in good]
     held: dict[str, Row | None] = dict(zip(ids, rows["claims"].get(ids), strict=True))
     fresh: dict[str, Row] = {}
-    conflicts, duplicates = [], []
+    conflicts: list[int] = []
+    duplicates: list[int] = []
     for row, event_id, body, until in zip(good, ids, bodies, due, strict=True):
         known = held[event_id] or fresh.get(event_id)
         if known is None:

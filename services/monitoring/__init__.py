@@ -1,0 +1,1 @@
+"""Monitoring: predictions and labels in, outcomes out."""

@@ -80,7 +80,7 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
 
 def close(due: Due, rows: Rows, tick: Tick, view: View) -> Step:
     """Tell whose time is up, and give out the tick's quality profile."""
-    ended = [(key, row, None) for key, row in due["pending"]]
+    ended: list[Joined] = [(key, row, None) for key, row in due["pending"]]
     ended += [(key, _unknown(row), row) for key, row in due["labels"]]
     emitted: dict[Any, list[Emit]] = {}
     if ended:
@@ -171,7 +171,9 @@ def _unknown(label: Row) -> Row:
 def _outcomes(joined: Sequence[Joined], tick: int, view: View, rows: Rows) -> Emit:
     """Return outcomes of predictions and their labels (None: it never came; no prediction: it came for nobody)."""
     columns = dict(zip(PENDING.names, zip(*(row for _, row, _ in joined), strict=True), strict=True))
-    told = dict(zip(LABELS.names, zip(*(label or _NEVER for _, _, label in joined), strict=True), strict=True))
+    told = dict(
+        zip(LABELS.names, zip(*(label or _NEVER for _, _, label in joined), strict=True), strict=True)
+    )
     status = ["late" if not row[4] else "labelled" if label else "unlabelled" for _, row, label in joined]
     task = view.definition.task
     answers = told["value"] if task == "regression" else told["label"]
@@ -214,11 +216,15 @@ def _maps(scores: Sequence[Any]) -> pa.Array:
 
 
 def _count(
-    rows: Rows, definition: Definition, columns: Mapping[str, Sequence[Any]], answers: Sequence[Any], loss: pa.Array
+    rows: Rows,
+    definition: Definition,
+    columns: Mapping[str, Sequence[Any]],
+    answers: Sequence[Any],
+    loss: pa.Array,
 ) -> None:
     """Add labelled outcomes to the tick's quality."""
-    known = np.flatnonzero(np.asarray(loss.is_valid()))
-    if not len(known):
+    known = np.flatnonzero(np.asarray(loss.is_valid())).tolist()
+    if not known:
         return
     values = loss.take(pa.array(known)).to_numpy()
     predicted: list[float] = []
@@ -232,7 +238,9 @@ def _count(
     held = rows["quality"].get([partition])[0]
     champion = columns["model_digest"][known[-1]]
     merged = profiles.merge(json.loads(held[0])["profile"], counted) if held else counted
-    rows["quality"].put([partition], [(json.dumps({"champion": champion, "profile": merged}, sort_keys=True),)])
+    rows["quality"].put(
+        [partition], [(json.dumps({"champion": champion, "profile": merged}, sort_keys=True),)]
+    )
 
 
 def _quality_profile(tick: Tick, held: tuple[str, Row]) -> Emit:

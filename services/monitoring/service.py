@@ -8,7 +8,11 @@ SERVICE = Service(
     name="monitoring",
     consumes=(Input(PREDICTIONS), Input(SHADOW_PREDICTIONS), Input(VALIDATED)),
     emits=(OUTCOMES, PROFILES),
-    tables=(Table("pending", PENDING, due="due"), Table("labels", LABELS, due="due"), Table("quality", QUALITY)),
+    tables=(
+        Table("pending", PENDING, due="due"),
+        Table("labels", LABELS, due="due"),
+        Table("quality", QUALITY),
+    ),
     handle=handle,
     on_due=close,
     view=labels,

@@ -1,0 +1,1 @@
+"""Serving: feature vectors in, predictions out."""

@@ -53,7 +53,9 @@ def models(context: Context) -> View:
 
     names = definition.label.classes or [name for name in VALUE if name in definition.prior]
     declared = Prior(tuple(names), tuple(definition.prior[name] for name in names))
-    fallback = Model(Version(f"{definition.name}-prior", 0, declared.digest), declared, "fallback", "fallback")
+    fallback = Model(
+        Version(f"{definition.name}-prior", 0, declared.digest), declared, "fallback", "fallback"
+    )
     return View(
         definition,
         loaded(deployed.champion, "champion") if deployed.champion else fallback,
@@ -94,7 +96,9 @@ def close(due: Due, rows: Rows, tick: Tick, view: View) -> Step:
     return Step(emitted={PROFILES: [Emit("Profile", pa.RecordBatch.from_pylist([record], schema=_PROFILE))]})
 
 
-def _predictions(model: Model, vectors: pa.RecordBatch, values: pa.RecordBatch, definition: Definition) -> Emit:
+def _predictions(
+    model: Model, vectors: pa.RecordBatch, values: pa.RecordBatch, definition: Definition
+) -> Emit:
     scores = model.predictor.scores(values)
     names, count = model.predictor.names, len(scores)
     offsets = np.arange(0, count * len(names) + 1, len(names), dtype=np.int32)
@@ -111,7 +115,9 @@ def _predictions(model: Model, vectors: pa.RecordBatch, values: pa.RecordBatch, 
         "model_digest": [version.digest] * count,
         "route": [model.route] * count,
         "task": [definition.task] * count,
-        "scores": pa.MapArray.from_arrays(offsets, pa.array(list(names) * count), pa.array(scores.ravel()), _SCORES),
+        "scores": pa.MapArray.from_arrays(
+            offsets, pa.array(list(names) * count), pa.array(scores.ravel()), _SCORES
+        ),
         "label": pa.array(best, pa.string()),
         "explanation": pa.array([[]] * count, _PREDICTION.field("explanation").type),
         "status": [model.status] * count,

@@ -90,4 +90,6 @@ STEPS = st.lists(st.lists(_EVENT, max_size=25), min_size=1, max_size=4)
 def timed(step, events):
     """Place a step's minutes in its hour, so that event time mostly follows the log but not always."""
     base = step * HOUR
-    return [(name, row | {"at": base + row["at"] * MINUTE // 3} if name != "!" else row) for name, row in events]
+    return [
+        (name, row | {"at": base + row["at"] * MINUTE // 3} if name != "!" else row) for name, row in events
+    ]

@@ -26,8 +26,7 @@ from services.clock.handler import Clock
 PUBLIC = (VALIDATED, REJECTED, RECEIPTS, FEATURES, PREDICTIONS, SHADOW_PREDICTIONS, PROFILES, OUTCOMES)
 DATA_PLANE = [s for s in stages(Settings().root / "services") if s.name in
               {"ingestion", "features", "serving", "monitoring"}]  # fmt: skip
-LAW = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LAW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def run(steps, *, definition=SHOP, max_batch=1_000, mischief=None):
@@ -108,7 +107,10 @@ def test_state_is_gone_when_its_time_is_up(steps):
     for runner in loop.runners:
         for lane in runner.engine.lanes.values():
             held = {name: len(state.all()) for name, state in lane.states.items() if state.table.due}
-            assert not any(held.values()) or runner.engine.service.name == "features", (runner.engine.service.name, held)
+            assert not any(held.values()) or runner.engine.service.name == "features", (
+                runner.engine.service.name,
+                held,
+            )
 
 
 @pytest.mark.parametrize("service", DATA_PLANE, ids=lambda s: s.name)
@@ -141,7 +143,9 @@ def test_a_handler_is_pure(service):
 
     watched = [replace(s, handle=twice) if s.name == service.name else s for s in DATA_PLANE]
     loop = MemoryLoop(SHOP, watched, Clock())
-    rows = [("Order", {"order_id": f"o{n}", "shop": "a", "amount": float(n), "at": n * 1000}) for n in range(9)]
+    rows = [
+        ("Order", {"order_id": f"o{n}", "shop": "a", "amount": float(n), "at": n * 1000}) for n in range(9)
+    ]
     answers = [
         ("Return", {"return_id": f"r{n}", "order_id": f"o{n}", "shop": "a", "kept": n % 2.0, "at": n * 2000})
         for n in range(9)

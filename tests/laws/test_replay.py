@@ -1,6 +1,5 @@
 """Replay from the ledger's cuts gives the predictions again, byte by byte; a changed one is found."""
 
-
 from hypothesis import given
 from hypothesis import strategies as st
 from shop import HOUR, SHOP, STEPS, timed
@@ -69,5 +68,3 @@ class Late(Clock):
         if done not in seen:
             return []
         return super().decide((done + 1) * HOUR, lambda *_: seen[done])
-
-

@@ -32,7 +32,11 @@ class LayeredRegistry:
 
     def schema(self, schema_id: int) -> Schema | None:
         """Return the schema of an id of either layer."""
-        return self._own.schema(schema_id - _LOCAL_IDS) if schema_id > _LOCAL_IDS else self._below.schema(schema_id)
+        return (
+            self._own.schema(schema_id - _LOCAL_IDS)
+            if schema_id > _LOCAL_IDS
+            else self._below.schema(schema_id)
+        )
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,12 @@ def replay(
         for (name, partition), end in plan.ends.items():
             engine.reached(name, partition, end)
     settle(runners)
-    done = min((lane.progress.tick for e in engines for lane in e.lanes.values()), default=0)
+    lanes = [lane for engine in engines for (name, _), lane in engine.lanes.items() if name == recording.pipeline]
+    done = min((lane.progress.tick for lane in lanes), default=0)
     if done <= to_tick:
-        raise HeadraceError(f"the replay stopped at tick {done}", "the log lacks what the tick needs", "headrace doctor")
+        raise HeadraceError(
+            f"the replay stopped at tick {done}", "the log lacks what the tick needs", "headrace doctor"
+        )
     return _compared(recording, log, layered, plan, from_tick, to_tick)
 
 
@@ -108,22 +115,36 @@ def _plan(recording: Recording, registry: Registry, from_tick: int, to_tick: int
     ticks = {f["n"]: f for _, _, f in decode_plain(recording.of(TICKS.name(pipeline)), registry)}
     if from_tick not in ticks or to_tick not in ticks or from_tick > to_tick:
         raise UsageError(
-            f"the log of {pipeline} does not hold ticks {from_tick} to {to_tick}", f"it holds 1 to {max(ticks, default=0)}"
+            f"the log of {pipeline} does not hold ticks {from_tick} to {to_tick}",
+            f"it holds 1 to {max(ticks, default=0)}",
         )
-    cuts = _cuts(recording, registry)
+    first, cuts = first_tick(recording, registry, from_tick), _cuts(recording, registry)
     definition = _definition(recording, registry)
-    horizon = ticks[from_tick]["time"] - definition.lookback
-    first = max((n for n, tick in ticks.items() if tick["time"] <= horizon and n < from_tick), default=0) + 1
     inputs = {key: held for key, held in recording.partitions.items() if key[0] in _CONTROL_NAMES}
     begins, ends = {}, {}
-    for partition in range(definition.partitions):
-        start, end = cuts[first, partition][0], cuts[to_tick, partition][1]
+    for partition, (start, end) in raw_spans(recording, registry, from_tick, to_tick).items():
         raw = recording.of(EVENTS.name(pipeline), partition)
         inputs[EVENTS.name(pipeline), partition] = [r for r in raw if start <= r.offset < end]
         begins[partition] = Progress(tick=first, raw_from=start)
         ends[EVENTS.name(pipeline), partition] = end
-    inputs[TICKS.name(pipeline), 0] = _recorded_ticks(recording, registry, cuts, range(first - 1, to_tick + 1))
+    inputs[TICKS.name(pipeline), 0] = _recorded_ticks(
+        recording, registry, cuts, range(first - 1, to_tick + 1)
+    )
     return _Plan(inputs, begins, ends, definition)
+
+
+def first_tick(recording: Recording, registry: Registry, from_tick: int) -> int:
+    """Return the tick at which a replay of ``from_tick`` begins: one look-back of event time earlier, or the first."""
+    ticks = {f["n"]: f["time"] for _, _, f in decode_plain(recording.of(TICKS.name(recording.pipeline)), registry)}
+    horizon = ticks[from_tick] - _definition(recording, registry).lookback
+    return max((n for n, time in ticks.items() if time <= horizon and n < from_tick), default=0) + 1
+
+
+def raw_spans(recording: Recording, registry: Registry, from_tick: int, to_tick: int) -> dict[int, tuple[int, int]]:
+    """Return the raw offsets, by partition, that a replay of these ticks reads: from ticks, ledger and definition alone."""
+    first, cuts = first_tick(recording, registry, from_tick), _cuts(recording, registry)
+    partitions = range(_definition(recording, registry).partitions)
+    return {p: (cuts[first, p][0], cuts[to_tick, p][1]) for p in partitions}
 
 
 _CONTROL_NAMES = {t.name() for t in CONTROL_TOPICS}
@@ -140,7 +161,11 @@ def _cuts(recording: Recording, registry: Registry) -> dict[tuple[int, int], tup
 
 
 def _definition(recording: Recording, registry: Registry) -> Definition:
-    found = [f for _, _, f in decode_plain(recording.of(PIPELINES.name()), registry) if f["pipeline"] == recording.pipeline]
+    found = [
+        f
+        for _, _, f in decode_plain(recording.of(PIPELINES.name()), registry)
+        if f["pipeline"] == recording.pipeline
+    ]
     return Definition.model_validate_json(found[-1]["definition"])
 
 
@@ -154,7 +179,10 @@ def _recorded_ticks(
     found: list[Incoming] = []
     for _, _, tick in decode_plain(recording.of(name), registry):
         if tick["n"] in wanted:
-            raw = {p: cuts[tick["n"], int(p)][1] if (tick["n"], int(p)) in cuts else e for p, e in tick["raw"].items()}
+            raw = {
+                p: cuts[tick["n"], int(p)][1] if (tick["n"], int(p)) in cuts else e
+                for p, e in tick["raw"].items()
+            }
             record = encoded(encoder, Said(TICKS, "Tick", {**tick, "raw": raw}), definition)[0]
             found.append(Incoming(name, 0, len(found), record.key, record.value, record.headers))
     return found
@@ -185,7 +213,9 @@ def _judge(verdicts: Verdicts, event_id: str, said: bytes | None, again: bytes |
 _EXAMPLES = 10
 
 
-def _by_event(records: Sequence[Incoming], registry: Registry, from_tick: int, to_tick: int) -> dict[str, bytes]:
+def _by_event(
+    records: Sequence[Incoming], registry: Registry, from_tick: int, to_tick: int
+) -> dict[str, bytes]:
     """Return the bodies of predictions of these ticks by event id, without their schema header."""
     if not records:
         return {}

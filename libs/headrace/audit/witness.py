@@ -38,7 +38,7 @@ class Reader:
             "bootstrap.servers": self._bootstrap, "group.id": "witness", "isolation.level": "read_committed",
             "enable.auto.commit": False, "enable.partition.eof": True, "broker.address.family": "v4",
         })  # fmt: skip
-        waiting = {p for p in client.list_topics(topic, 10).topics[topic].partitions}
+        waiting = set(client.list_topics(topic, 10).topics[topic].partitions)
         client.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in waiting])
         while waiting:
             for message in client.consume(5_000, 1.0):
@@ -60,7 +60,7 @@ class Reader:
         found = fastavro.schemaless_reader(
             io.BytesIO(value[_HEADER:]), self.schema(int.from_bytes(value[1:_HEADER], "big")), None
         )
-        return dict(found)  # type: ignore[arg-type]
+        return dict(found)
 
 
 def testify(reader: Reader, pipeline: str, event: str, label: str, key: str) -> dict[str, Any]:
@@ -80,7 +80,9 @@ def testify(reader: Reader, pipeline: str, event: str, label: str, key: str) -> 
     predictions, again, reordered = _predictions(reader, pipeline, ends)
     labelled, unlabelled, late = _outcomes(reader, pipeline)
     lost = sum(1 for place in events if not ends[place]) + len(labels - labelled.keys() - refused_labels)
-    duplicated = sum(n - 1 for n in ends.values() if n > 1) + again + sum(n - 1 for n in labelled.values() if n > 1)
+    duplicated = (
+        sum(n - 1 for n in ends.values() if n > 1) + again + sum(n - 1 for n in labelled.values() if n > 1)
+    )
     return {
         "counts": {
             "events": raw[event],

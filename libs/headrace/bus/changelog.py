@@ -84,7 +84,9 @@ def entries(
     arrays = [pa.array(values, type=f.type) for values, f in zip(rows, table.columns, strict=True)]
     columns = writer.cast(pa.RecordBatch.from_arrays(arrays, schema=table.columns))
     values = frame(writer.schema_id, codec(writer.schema).encode(columns))
-    return gone + [Outgoing(topic, partition, _key(table, k), v) for (k, _), v in zip(kept, values, strict=True)]
+    return gone + [
+        Outgoing(topic, partition, _key(table, k), v) for (k, _), v in zip(kept, values, strict=True)
+    ]
 
 
 def read(

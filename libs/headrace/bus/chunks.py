@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.bus.errors import BrokenRecordError
 from headrace.bus.records import Headers, Incoming
-from headrace.bus.schemas import Registry, codec
+from headrace.bus.schemas import Registry, Schema, codec
 from headrace.bus.service import Batch, Selection
 from headrace.contracts.codec import project
 from headrace.contracts.frame import UNFRAMED, unframe
 from headrace.contracts.topics import Topic
-from headrace.bus.errors import BrokenRecordError
 from headrace.pipeline.definition import Definition
 
 MICROS = pa.timestamp("us", tz="UTC")
@@ -55,7 +55,9 @@ class Chunk:
             partition=self.partition,
             tick=tick,
             lineage=lineage,
-            records={name: part for name, s in self.records.items() if len((part := _part(s, start, stop)).rows)},
+            records={
+                name: part for name, s in self.records.items() if len((part := _part(s, start, stop)).rows)
+            },
             bodies=self.bodies[start:stop],
             headers=self.headers[start:stop],
             broken={row - start: why for row, why in self.broken.items() if start <= row < stop},
@@ -73,7 +75,9 @@ class _Decoded:
     broken: dict[int, str]
 
 
-def _decode(messages: Sequence[Incoming], registry: Registry, reader: Callable[[str], dict | None]) -> _Decoded:
+def _decode(
+    messages: Sequence[Incoming], registry: Registry, reader: Callable[[str], Schema | None]
+) -> _Decoded:
     """Group rows by writer schema, decode each group as columns, and project it to what the reader knows."""
     groups: dict[int, list[int]] = {}
     bodies: list[bytes] = []
@@ -90,7 +94,11 @@ def _decode(messages: Sequence[Incoming], registry: Registry, reader: Callable[[
         writer = registry.schema(schema_id)
         known = reader(writer["name"]) if writer else None
         if writer is None or known is None:
-            why = f"schema id {schema_id} is unknown" if writer is None else f"no record type {writer['name']} here"
+            why = (
+                f"schema id {schema_id} is unknown"
+                if writer is None
+                else f"no record type {writer['name']} here"
+            )
             broken.update(dict.fromkeys(rows, why))
             continue
         decoded = codec(writer).decode([bodies[row] for row in rows])
@@ -115,7 +123,9 @@ def interleave(parts: Sequence[tuple[np.ndarray, pa.RecordBatch]]) -> pa.RecordB
     return pa.concat_batches([columns for _, columns in parts]).take(pa.array(order))
 
 
-def derived(topic: Topic, messages: Sequence[Incoming], registry: Registry, reader: Callable[[str], dict | None]) -> Chunk:
+def derived(
+    topic: Topic, messages: Sequence[Incoming], registry: Registry, reader: Callable[[str], Schema | None]
+) -> Chunk:
     """Decode records that a service wrote; one that cannot be read is our own fault and raises.
 
     Raises:
@@ -145,7 +155,7 @@ def _lineage(columns: pa.RecordBatch) -> pa.RecordBatch:
 def raw(topic: Topic, messages: Sequence[Incoming], registry: Registry, definition: Definition) -> Chunk:
     """Decode records of the raw topic; what cannot be read stays in the chunk with its reason."""
 
-    def reader(name: str) -> dict | None:
+    def reader(name: str) -> Schema | None:
         record = definition.records.get(name)
         return record.contract if record else None
 

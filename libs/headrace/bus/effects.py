@@ -38,7 +38,9 @@ class Tools:
         found: list[Incoming] = []
         ends = dict(offsets)
         for partition in range(self.definition.partitions):
-            records, ends[partition] = read_from(self.settings.bootstrap, name, partition, offsets.get(partition, 0))
+            records, ends[partition] = read_from(
+                self.settings.bootstrap, name, partition, offsets.get(partition, 0)
+            )
             found += records
         return found, ends
 
@@ -90,7 +92,12 @@ class EffectsWorker:
                 self._learn(fields)
                 continue
             outgoing = self._encoder.encode(
-                self._results, [self._outcome(fields)], None, 0, fields["tick"], self._definition(fields["pipeline"])
+                self._results,
+                [self._outcome(fields)],
+                None,
+                0,
+                fields["tick"],
+                self._definition(fields["pipeline"]),
             )
             writer.begin_transaction()
             send(writer, outgoing)

@@ -41,13 +41,15 @@ class Writer:
         """Return the field that identifies a record: the first `*_id` after the lineage, else the event id."""
         names = [n for n in self.types.names if n not in LINEAGE]
         if names[0].endswith("_id"):
-            return names[0]
+            return str(names[0])
         return "event_id" if "event_id" in self.types.names else None
 
     def cast(self, columns: pa.RecordBatch) -> pa.RecordBatch:
         """Return the columns in the record's order and types; a missing nullable column is null."""
         arrays = [
-            columns[f.name].cast(f.type) if f.name in columns.schema.names else pa.nulls(columns.num_rows, f.type)
+            columns[f.name].cast(f.type)
+            if f.name in columns.schema.names
+            else pa.nulls(columns.num_rows, f.type)
             for f in self.types
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.types)
@@ -98,11 +100,19 @@ class Encoder:
         """Return the writer of a changelog's records."""
         key = (topic, str(schema["name"]), "")
         if key not in self._writers:
-            self._writers[key] = Writer(topic, schema, self._registry.register(subject(topic, schema), schema))
+            self._writers[key] = Writer(
+                topic, schema, self._registry.register(subject(topic, schema), schema)
+            )
         return self._writers[key]
 
     def encode(
-        self, topic: Topic, emits: Sequence[Emit], batch: Batch | None, partition: int, tick: int, definition: Definition
+        self,
+        topic: Topic,
+        emits: Sequence[Emit],
+        batch: Batch | None,
+        partition: int,
+        tick: int,
+        definition: Definition,
     ) -> list[Outgoing]:
         """Return the records of one topic in the order of their causes."""
         found: list[tuple[int, int, Outgoing]] = []
@@ -125,5 +135,3 @@ def _with_lineage(emit: Emit, batch: Batch | None) -> pa.RecordBatch:
     columns: dict[str, Any] = {name: lineage[name] for name in LINEAGE}
     columns |= {name: emit.columns[name] for name in emit.columns.schema.names}
     return pa.RecordBatch.from_pydict(columns)
-
-

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from typing import Any
 
 from headrace.bus import chunks
 from headrace.bus.books import Books
@@ -16,6 +17,7 @@ from headrace.contracts.frame import unframe
 from headrace.contracts.topics import CONTROL_TOPICS, EVENTS, LEDGER, PIPELINES, TICKS, Topic
 from headrace.pipeline.definition import Definition
 
+Fields = dict[str, Any]
 ROWS_PER_TRANSACTION = 16_384
 
 
@@ -38,7 +40,7 @@ class Engine:
         self.lanes: dict[tuple[str, int], Lane] = {}
         self._data: dict[str, tuple[Topic, str]] = {}
         self._control = {t.name(): t for t in CONTROL_TOPICS}
-        self._unclaimed: dict[str, list[tuple[str, int, str, dict]]] = {}
+        self._seen: dict[str, list[tuple[str, int, str, Fields]]] = {}
         self._definitions: dict[str, Definition] = {}
         self._working: set[tuple[str, int]] = set()
 
@@ -64,13 +66,13 @@ class Engine:
         """Make the lanes of a registered pipeline that this replica owns."""
         definition = self._definitions[pipeline]
         books = self.books[pipeline] = Books(pipeline)
-        for topic, offset, name, record in self._unclaimed.get(PIPELINES.name(), []):
-            books.add_control(topic, offset, name, record)
-        for topic, records in self._unclaimed.items():
-            for item in records if topic != PIPELINES.name() else []:
-                books.add_control(*item)
+        for seen in self._seen.values():
+            for control in seen:
+                books.add_control(*control)
         index, replicas = self._replica
-        owned = [p for p in range(1 if self.service.single else definition.partitions) if p % replicas == index]
+        owned = [
+            p for p in range(1 if self.service.single else definition.partitions) if p % replicas == index
+        ]
         for partition in owned:
             self.lanes[pipeline, partition] = Lane(
                 self.service, books, partition, definition.partitions, self._encoder, self._artifacts
@@ -114,7 +116,7 @@ class Engine:
 
     def _take_control(self, topic: str, messages: list[Incoming]) -> None:
         for offset, name, record in self._plain(messages):
-            self._unclaimed.setdefault(topic, []).append((topic, offset, name, record))
+            self._seen.setdefault(topic, []).append((topic, offset, name, record))
             if topic == PIPELINES.name():
                 self._definitions[record["pipeline"]] = Definition.model_validate_json(record["definition"])
             for books in self.books.values():
@@ -134,7 +136,7 @@ class Engine:
                 queue.add(chunk)
                 queue.reach(messages[-1].offset + 1)
 
-    def _plain(self, messages: Iterable[Incoming]) -> list[tuple[int, str, dict]]:
+    def _plain(self, messages: Iterable[Incoming]) -> list[tuple[int, str, Fields]]:
         return decode_plain(messages, self._registry)
 
     # -- transactions out ---------------------------------------------------------------------------
@@ -172,7 +174,7 @@ class Engine:
                 books.forget(min(open_ticks))
 
 
-def decode_plain(messages: Iterable[Incoming], registry: Registry) -> list[tuple[int, str, dict]]:
+def decode_plain(messages: Iterable[Incoming], registry: Registry) -> list[tuple[int, str, Fields]]:
     """Return (offset, record type, fields) of records of ours, in the order given.
 
     Raises:

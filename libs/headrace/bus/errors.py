@@ -7,7 +7,11 @@ class BrokenRecordError(HeadraceError):
     """A record that one of our services wrote cannot be read."""
 
     def __init__(self, where: str, why: str) -> None:
-        super().__init__(f"the record at {where} cannot be decoded", why=why, next_command=f"headrace event show --at {where}")
+        super().__init__(
+            f"the record at {where} cannot be decoded",
+            why=why,
+            next_command=f"headrace event show --at {where}",
+        )
 
 
 class HandlerError(HeadraceError):

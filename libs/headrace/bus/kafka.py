@@ -134,7 +134,7 @@ class KafkaRunner:
         for found in self._consumer.committed(asked, 30) if asked else []:
             start = max(found.offset, 0)
             lane.resume(found.topic, found.partition, start)
-            starts.append(TopicPartition(found.topic, found.partition, start if start else OFFSET_BEGINNING))
+            starts.append(TopicPartition(found.topic, found.partition, start or OFFSET_BEGINNING))
         return starts
 
     def _assign(self, wanted: Sequence[TopicPartition]) -> None:
@@ -233,7 +233,9 @@ def wait_for_topics(client: Consumer, topics: Sequence[str], timeout: float) -> 
             LOG.info("waiting for the broker: %s", error)
         if missing and time.monotonic() > deadline:
             raise UnreachableError(
-                "the broker does not answer or has no Headrace topics", why=f"missing: {missing[0]}", next_command="headrace up"
+                "the broker does not answer or has no Headrace topics",
+                why=f"missing: {missing[0]}",
+                next_command="headrace up",
             )
         if missing:
             time.sleep(0.1)

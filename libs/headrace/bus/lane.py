@@ -1,6 +1,6 @@
 """One pipeline, one partition, one service: the order of work that makes every result a function of the log."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,13 @@ class Lane:
     """The state, the queues and the open tick of one service for one partition of one pipeline."""
 
     def __init__(
-        self, service: Service, books: Books, partition: int, partitions: int, encoder: Encoder, artifacts: Artifacts
+        self,
+        service: Service,
+        books: Books,
+        partition: int,
+        partitions: int,
+        encoder: Encoder,
+        artifacts: Artifacts,
     ) -> None:
         self.service, self.books, self.partition = service, books, partition
         self.pipeline = books.pipeline
@@ -94,14 +100,17 @@ class Lane:
     def commit(self) -> None:
         """Keep what the transaction did."""
         self._saved = self.progress
-        for part in (*self.states.values(), *self.queues):
+        for part in self._parts():
             part.commit()
 
     def rollback(self) -> None:
         """Undo what the transaction did: state, queues and progress are as before it."""
         self.progress = self._saved
-        for part in (*self.states.values(), *self.queues):
+        for part in self._parts():
             part.rollback()
+
+    def _parts(self) -> list[State | Queue]:
+        return [*self.states.values(), *self.queues]
 
     # -- readiness ----------------------------------------------------------------------------------
 
@@ -156,14 +165,18 @@ class Lane:
             q.waiting(n) < (self.books.expected(q.topic, q.partition, n) or 0) for q in self.queues
         ):
             return False
+        for batch in self._batches(n, max_batch):
+            self._run(batch, transaction)
+        return self._close(transaction)
+
+    def _batches(self, n: int, max_batch: int) -> Iterator[Batch]:
+        """Yield a tick's records, input by input in the order of the manifest."""
         for item in self.service.consumes:
             if item.topic.scope == "control":
-                for batch in control_batch(item.topic, self.books.between(item.topic.name(), n - 1, n), n):
-                    self._run(batch, transaction)
-            for queue in self.queues:
-                while queue.topic is item.topic and (batch := queue.take(n, max_batch)) is not None:
-                    self._run(batch, transaction)
-        return self._close(transaction)
+                yield from control_batch(item.topic, self.books.between(item.topic.name(), n - 1, n), n)
+            for queue in (q for q in self.queues if q.topic is item.topic):
+                while (batch := queue.take(n, max_batch)) is not None:
+                    yield batch
 
     def _close(self, transaction: Transaction) -> bool:
         tick = self.books.ticks.get(self.progress.tick)
@@ -203,7 +216,8 @@ class Lane:
         self.progress = replace(
             self.progress,
             records_in=self.progress.records_in + len(batch),
-            rejected=self.progress.rejected + sum(len(r.rows) for r in step.refused if r.severity == "reject"),
+            rejected=self.progress.rejected
+            + sum(len(r.rows) for r in step.refused if r.severity == "reject"),
             absorbed=self.progress.absorbed + len(step.absorbed),
         )
 
@@ -214,7 +228,9 @@ class Lane:
             for topic, emits in refusal_emits(step.refused, batch).items():
                 self._produce(topic, emits, batch, transaction)
 
-    def _produce(self, topic: Topic, emits: Sequence[Emit], batch: Batch | None, transaction: Transaction) -> None:
+    def _produce(
+        self, topic: Topic, emits: Sequence[Emit], batch: Batch | None, transaction: Transaction
+    ) -> None:
         assert self._definition is not None  # noqa: S101 -- a lane works only when it is ready
         partition = 0 if topic.scope == "control" or topic is LEDGER else self.partition
         records = self._encoder.encode(topic, emits, batch, partition, self.progress.tick, self._definition)

@@ -7,7 +7,9 @@ from headrace.bus.records import chain
 from headrace.bus.service import Tick
 
 
-def ledger_entry(service: str, partition: int, tick: Tick, done: Progress, raw_to: int | None) -> pa.RecordBatch:
+def ledger_entry(
+    service: str, partition: int, tick: Tick, done: Progress, raw_to: int | None
+) -> pa.RecordBatch:
     """Return a LedgerEntry as one row; ``raw_to`` is the raw cut, for the service that makes it."""
     return pa.RecordBatch.from_pylist(
         [
@@ -23,7 +25,9 @@ def ledger_entry(service: str, partition: int, tick: Tick, done: Progress, raw_t
                 "records_out": sorted(done.records_out.items()),
                 "rejected": done.rejected,
                 "absorbed": done.absorbed,
-                "digest": chain(b"", (f"{t} {d.hex()}".encode() for t, d in sorted(done.digests.items()))).hex(),
+                "digest": chain(
+                    b"", (f"{t} {d.hex()}".encode() for t, d in sorted(done.digests.items()))
+                ).hex(),
             }
         ],
         schema=_ENTRY,

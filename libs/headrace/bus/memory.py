@@ -92,5 +92,5 @@ class MemoryRunner:
 
 def settle(runners: Sequence[MemoryRunner]) -> None:
     """Run engines in turn until none has anything left to do."""
-    while any([runner.pump() for runner in runners]):
+    while sum(runner.pump() for runner in runners):
         pass

@@ -80,7 +80,9 @@ class KafkaObserver:
         self._consumer.close()
 
     def _observe(self, records: list[Incoming]) -> None:
-        for record, (offset, name, fields) in zip(records, decode_plain(records, self._registry), strict=True):
+        for record, (offset, name, fields) in zip(
+            records, decode_plain(records, self._registry), strict=True
+        ):
             if record.topic == PIPELINES.name():
                 self._add(fields)
             self._observer.observe(record.topic, offset, name, fields)
@@ -88,7 +90,9 @@ class KafkaObserver:
     def _add(self, fields: Mapping[str, Any]) -> None:
         pipeline = fields["pipeline"]
         if pipeline not in self._definitions:
-            self._assign([TopicPartition(t.name(pipeline), 0, OFFSET_BEGINNING) for t in self._observer.streams])
+            self._assign(
+                [TopicPartition(t.name(pipeline), 0, OFFSET_BEGINNING) for t in self._observer.streams]
+            )
         self._definitions[pipeline] = Definition.model_validate_json(fields["definition"])
 
     def _assign(self, wanted: list[TopicPartition], *, first: bool = False) -> None:
@@ -111,4 +115,6 @@ class KafkaObserver:
 def encoded(encoder: Encoder, said: Said, definition: Definition) -> list[Outgoing]:
     """Return a record of ours as it goes over the wire, for partition 0 of its topic."""
     columns = pa.RecordBatch.from_pylist([dict(said.fields)], schema=arrow_schema(schema(said.record)))
-    return encoder.encode(said.topic, [Emit(said.record, columns)], None, 0, said.fields.get("tick", 0), definition)
+    return encoder.encode(
+        said.topic, [Emit(said.record, columns)], None, 0, said.fields.get("tick", 0), definition
+    )

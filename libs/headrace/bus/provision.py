@@ -83,7 +83,11 @@ def create_topics(settings: Settings, definitions: Iterable[Definition], service
 
 def _topic(topic: Topic, name: str, partitions: int) -> NewTopic:
     sheet = catalogue.topics()[topic.stream]
-    config = {"cleanup.policy": sheet.cleanup, "message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}
+    config = {
+        "cleanup.policy": sheet.cleanup,
+        "message.timestamp.type": "LogAppendTime",
+        "retention.ms": "-1",
+    }
     return NewTopic(name, partitions, 1, config=config)
 
 
@@ -114,7 +118,10 @@ def _records(topic: Topic, definition: Definition) -> list[str]:
 
 
 def _announce(
-    settings: Settings, registry: ConfluentRegistry, definitions: Mapping[str, Definition], services: Sequence[Service]
+    settings: Settings,
+    registry: ConfluentRegistry,
+    definitions: Mapping[str, Definition],
+    services: Sequence[Service],
 ) -> None:
     """Write an event for every pipeline whose definition or stages are new."""
     held = decode_plain(read_all(settings.bootstrap, PIPELINES.name(), 0), registry)

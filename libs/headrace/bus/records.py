@@ -45,7 +45,9 @@ def chain(digest: bytes, bodies: Iterable[bytes]) -> bytes:
     return digest
 
 
-def trace_headers(source: str, kind: str, ids: Sequence[str], causes: Sequence[str], times: Sequence[str]) -> list[Headers]:
+def trace_headers(
+    source: str, kind: str, ids: Sequence[str], causes: Sequence[str], times: Sequence[str]
+) -> list[Headers]:
     """Return CloudEvents and W3C trace headers of records, all derived from ids: one list a record.
 
     ``causes`` are the event ids the trace belongs to; a span is a hash of source and record id

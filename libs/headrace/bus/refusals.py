@@ -35,7 +35,10 @@ def refusal_emits(refusals: Sequence[Refused], batch: Batch) -> dict[Topic, list
             "actual": list(refused.actual),
             "hint": [refused.hint] * len(rows),
         }
-        ids = [derived_id(o["topic"], o["partition"], o["offset"], refused.rule) for o in (origins[r] for r in rows)]
+        ids = [
+            derived_id(o["topic"], o["partition"], o["offset"], refused.rule)
+            for o in (origins[r] for r in rows)
+        ]
         emits[RECEIPTS].append(
             Emit("Receipt", pa.RecordBatch.from_pydict({"receipt_id": ids, **told}), cause=refused.rows)
         )

@@ -62,6 +62,10 @@ class ConfluentRegistry:
     def _told(self, what: str, error: SchemaRegistryError) -> HeadraceError:
         if error.http_status_code == _CONFLICT:
             return HeadraceError(
-                f"{what}: the registry refuses the schema as incompatible", str(error), "give new fields a default"
+                f"{what}: the registry refuses the schema as incompatible",
+                str(error),
+                "give new fields a default",
             )
-        return UnreachableError(f"the schema registry at {self._url} failed on {what}", str(error), "headrace doctor")
+        return UnreachableError(
+            f"the schema registry at {self._url} failed on {what}", str(error), "headrace doctor"
+        )

@@ -31,7 +31,9 @@ class Counts(Part):
         sums = {
             "events = accepted + rejected": self.events == self.accepted + self.rejected,
             "rejected = receipts": self.rejected == self.receipts,
-            "accepted = feature_vectors = predictions": self.accepted == self.feature_vectors == self.predictions,
+            "accepted = feature_vectors = predictions": self.accepted
+            == self.feature_vectors
+            == self.predictions,
             "labels = outcomes": self.labels == self.outcomes,
             "predictions = outcomes + unlabelled": self.predictions == self.outcomes + self.unlabelled,
         }
@@ -118,11 +120,12 @@ class Report(Part):
     def faults(self) -> list[str]:
         """Return why the demo failed; empty when it did not."""
         found = [f"the counts do not add up: {text}" for text in self.counts.faults()]
-        for name in ("lost", "duplicated", "reordered"):
-            if number := getattr(self.integrity, name):
-                found.append(f"{number} records {name}")
+        bad = {name: getattr(self.integrity, name) for name in ("lost", "duplicated", "reordered")}
+        found += [f"{number} records {name}" for name, number in bad.items() if number]
         if self.integrity.replay.mismatch or not self.integrity.replay.checked:
-            found.append(f"the replay of {self.integrity.replay.checked} predictions has mismatches or checked none")
+            found.append(
+                f"the replay of {self.integrity.replay.checked} predictions has mismatches or checked none"
+            )
         return found
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from rich.console import Console
@@ -97,7 +98,9 @@ class _Loaded:
         return self._tables
 
 
-def _publish(settings: Settings, options: Options, tables: dict[str, pa.Table], view: View) -> tuple[int, float]:
+def _publish(
+    settings: Settings, options: Options, tables: dict[str, pa.Table], view: View
+) -> tuple[int, float]:
     """Publish the year and return how many events that were and the seconds it took."""
     began = time.monotonic()
     last: list[Progress] = []
@@ -112,17 +115,26 @@ def _publish(settings: Settings, options: Options, tables: dict[str, pa.Table], 
     return last[0].events if last else 0, time.monotonic() - began
 
 
-def _checks(settings: Settings, options: Options) -> dict[str, dict]:
+def _checks(settings: Settings, options: Options) -> dict[str, Any]:
     """Run the witness, the replay and the comparison in processes of their own; return what each printed."""
     definition = find(PIPELINE, settings.pipelines)
     label = definition.records[definition.label.record]
-    witness = [settings.bootstrap, settings.registry_url, PIPELINE, definition.event, definition.label.record, label.id]
+    witness = [
+        settings.bootstrap,
+        settings.registry_url,
+        PIPELINE,
+        definition.event,
+        definition.label.record,
+        label.id,
+    ]
     started = {
         "months": _start("headrace.demo.months", [PIPELINE], settings),
         "witness": _start("headrace.audit.witness", witness, settings),
     }
     found = {name: _result(name, process) for name, process in started.items()}
-    found["replay"] = _result("replay", _start("headrace.demo.stretch", [PIPELINE, str(options.replay_days)], settings))
+    found["replay"] = _result(
+        "replay", _start("headrace.demo.stretch", [PIPELINE, str(options.replay_days)], settings)
+    )
     return found
 
 
@@ -132,10 +144,12 @@ def _start(module: str, words: list[str], settings: Settings) -> subprocess.Pope
     return subprocess.Popen(command, env=settings.environment(), stdout=subprocess.PIPE, stderr=log)
 
 
-def _result(name: str, process: subprocess.Popen[bytes]) -> dict:
+def _result(name: str, process: subprocess.Popen[bytes]) -> Any:
     out, _ = process.communicate()
     if process.returncode:
-        raise HeadraceError(f"the demo's {name} failed", f"exit code {process.returncode}", f"./headrace logs {name}")
+        raise HeadraceError(
+            f"the demo's {name} failed", f"exit code {process.returncode}", f"./headrace logs {name}"
+        )
     return json.loads(out)
 
 
@@ -148,5 +162,3 @@ def require_sound(report: Report) -> None:
     """Raise :class:`CheckError` when a report has faults."""
     if faults := report.faults():
         raise CheckError("the demo's checks say no", "; ".join(faults), "./headrace logs")
-
-

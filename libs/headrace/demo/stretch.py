@@ -28,7 +28,9 @@ def main(pipeline: str, days: int) -> dict[str, int]:
     last = max(t["time"] for t in ticks if t["reason"] != "end")
     begin = last - days * DAY
     from_tick = min(t["n"] for t in ticks if t["time"] > begin)
-    horizon = max((t for t in ticks if t["time"] <= begin - definition.lookback), key=lambda t: t["n"], default=None)
+    horizon = max(
+        (t for t in ticks if t["time"] <= begin - definition.lookback), key=lambda t: t["n"], default=None
+    )
     for partition in range(definition.partitions):
         start = horizon["raw"].get(str(partition), 0) if horizon else 0
         for topic, offset in ((EVENTS, start), (PREDICTIONS, 0)):

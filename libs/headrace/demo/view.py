@@ -1,6 +1,7 @@
 """What a person sees of a running demo: a live panel on a terminal, a line a month elsewhere."""
 
 from datetime import UTC, datetime
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -27,10 +28,14 @@ class View:
         )  # fmt: skip
         self._task = self._progress.add_task("starting", total=days, told="")
         self._story: Story | None = None
-        self._live = Live(get_renderable=self._drawn, console=console, refresh_per_second=4) if console.is_terminal else None
+        self._live = (
+            Live(get_renderable=self._drawn, console=console, refresh_per_second=4)
+            if console.is_terminal
+            else None
+        )
         self._month = ""
 
-    def __enter__(self) -> "View":
+    def __enter__(self) -> Self:
         if self._live:
             self._live.start()
         return self
@@ -53,7 +58,10 @@ class View:
         """Say that a simulated step rests."""
         day = datetime.fromtimestamp(time / 1e6 - 86_400, UTC)
         self._progress.update(
-            self._task, completed=number + 1, description=f"{day:%Y-%m-%d}", told=f"{events:,} events, {rate:,.0f}/s"
+            self._task,
+            completed=number + 1,
+            description=f"{day:%Y-%m-%d}",
+            told=f"{events:,} events, {rate:,.0f}/s",
         )
         if not self._live and f"{day:%Y-%m}" != self._month:
             self._month = f"{day:%Y-%m}"
@@ -67,7 +75,9 @@ class View:
             return self._progress
         recent = self._story.lines[-_RECENT:]
         lines = Text("\n".join(f"tick {tick:>4}  {text}" for tick, text in recent) or "no decisions yet")
-        return Group(self._progress, Panel(lines, title=f"champion: {self._story.champion}", title_align="left"))
+        return Group(
+            self._progress, Panel(lines, title=f"champion: {self._story.champion}", title_align="left")
+        )
 
 
 def closing(report: Report) -> RenderableType:
@@ -85,7 +95,9 @@ def _months(months: list[Month]) -> Table:
         losses = [getattr(month.log_loss, name) for name in POLICIES]
         best = min((loss for loss in losses if loss is not None), default=None)
         cells = [_cell(loss, best) for loss in losses]
-        table.add_row(month.month, f"{month.predictions:,}", f"{month.label_rate:.3f}", month.champion, *cells)
+        table.add_row(
+            month.month, f"{month.predictions:,}", f"{month.label_rate:.3f}", month.champion, *cells
+        )
     return table
 
 

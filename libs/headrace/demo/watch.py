@@ -50,12 +50,18 @@ class Story:
 
 
 _TOLD: dict[str, tuple[str, Callable[[Fields], str]]] = {
-    "DriftDetected": ("signal_id", lambda f: f"drift {f['level']}: {f['feature']} (effect {f['effect']:.3f})"),
+    "DriftDetected": (
+        "signal_id",
+        lambda f: f"drift {f['level']}: {f['feature']} (effect {f['effect']:.3f})",
+    ),
     "RetrainRequested": ("request_id", lambda f: f"retrain requested by {f['trigger']}: {f['reason']}"),
     "RetrainRefused": ("request_id", lambda f: f"retrain refused: {f['reason']}"),
     "TrainingStarted": ("training_id", lambda f: f"training on ticks {f['from_tick']} to {f['to_tick']}"),
     "TrainingFailed": ("training_id", lambda f: f"training failed: {f['error']}"),
-    "ModelCandidate": ("candidate_id", lambda f: f"candidate: loss {f['loss']:.4f} on {f['holdout_rows']} held-out rows"),
+    "ModelCandidate": (
+        "candidate_id",
+        lambda f: f"candidate: loss {f['loss']:.4f} on {f['holdout_rows']} held-out rows",
+    ),
     "ModelVersionRegistered": ("candidate_id", lambda f: f"v{f['version']} registered"),
     "CandidateRefused": ("candidate_id", lambda _: "candidate refused by the gates"),
     "ShadowStarted": ("rollout_id", lambda f: f"v{f['version']} in shadow of v{f['champion_version']}"),

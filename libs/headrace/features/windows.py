@@ -75,7 +75,9 @@ def additions(window: Window, rows: Ints, columns: pa.RecordBatch, times: Ints) 
     known = np.asarray(values.is_valid()) & np.asarray(groups.is_valid()) & np.isfinite(values.fill_null(0))
     scaled = np.rint(values.fill_null(0).to_numpy()[known] * 10**window.feature.decimals).astype(np.int64)
     kinds = np.full(int(known.sum()), ADD, np.int8)
-    return Operations(rows[known], kinds, groups.filter(pa.array(known)), times[known] // window.feature.tile, scaled)
+    return Operations(
+        rows[known], kinds, groups.filter(pa.array(known)), times[known] // window.feature.tile, scaled
+    )
 
 
 def questions(window: Window, rows: Ints, columns: pa.RecordBatch, times: Ints) -> Operations:
@@ -125,15 +127,15 @@ def _laid_out(rows: Sequence[TileRow | None], adds: Ints) -> tuple[Ints, Ints, I
     used = np.array([len(row[0]) if row else 0 for row in rows], np.int64)
     room = used + adds
     start = np.concatenate([[0], np.cumsum(room)[:-1]]).astype(np.int64)
-    flat = [np.zeros(int(room.sum()), np.int64) for _ in range(3)]
-    for row, at in zip(rows, start, strict=True):
-        for column, values in zip(flat, row[:3] if row else (), strict=False):
-            column[at : at + len(values)] = values
-    return start, used, *flat
+    flat = np.zeros((3, int(room.sum())), np.int64)
+    for row, at, size in zip(rows, start, used, strict=True):
+        if row:
+            flat[:, at : at + size] = row[:3]
+    return start, used, flat[0], flat[1], flat[2]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def run(kinds, codes, at, values, span, start, used, tiles, sums, counts, totals, sizes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, C901
+@njit(cache=True, nogil=True)
+def run(kinds, codes, at, values, span, start, used, tiles, sums, counts, totals, sizes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Go through the operations in order; ``run.py_func`` is the same in plain Python, for tests."""
     for i in range(len(codes)):
         first = start[codes[i]]

@@ -137,7 +137,7 @@ class Rollout(Part):
     max_blocks: int = Field(45, ge=1, description="Blocks after which an undecided challenger is refused")
     margin: float = Field(0.01, description="Not worse by more than this, in mean loss over blocks, promotes")
     alpha: float = Field(0.05, gt=0, lt=1)
-    bound: float = Field(0.05, gt=0, description="Block differences of mean loss are clipped to this")
+    bound: float = Field(0.03, gt=0, description="Block differences of mean loss are clipped to this")
 
 
 class Drift(Part):

@@ -65,7 +65,9 @@ class MemoryTools:
 class Mischief:
     """Seeded trouble that must not show: small reads, odd turns, aborted transactions, replaced replicas."""
 
-    def __init__(self, seed: int, *, reads: int = 1_000_000, abort: float = 0.0, replace: float = 0.0) -> None:
+    def __init__(
+        self, seed: int, *, reads: int = 1_000_000, abort: float = 0.0, replace: float = 0.0
+    ) -> None:
         self._chance = random.Random(seed)  # noqa: S311 -- a schedule for tests
         self.reads, self._abort, self._replace = reads, abort, replace
         self.shuffles = seed != 0
@@ -130,7 +132,13 @@ class MemoryLoop:
         self._step += 1
         ends = {str(p): len(self.log.partitions[EVENTS.name(self.definition.name), p])
                 for p in range(self.definition.partitions)}  # fmt: skip
-        step = {"pipeline": self.definition.name, "step": self._step, "time": time, "raw": ends, "final": final}
+        step = {
+            "pipeline": self.definition.name,
+            "step": self._step,
+            "time": time,
+            "raw": ends,
+            "final": final,
+        }
         self.say(Said(STEPS, "StepRequested", step))
         self.run()
 
@@ -213,8 +221,8 @@ class MemoryLoop:
         """Return what the topics hold, comparable between runs: partition, key and body without the schema id."""
         return {
             topic.name(self.definition.name): [
-                (r.partition, r.key or b"", (r.value or b"")[5:]) for r in self.log.read(topic.name(self.definition.name))
+                (r.partition, r.key or b"", (r.value or b"")[5:])
+                for r in self.log.read(topic.name(self.definition.name))
             ]
             for topic in topics
         }
-

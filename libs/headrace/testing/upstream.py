@@ -31,6 +31,7 @@ class Upstream:
     def __init__(self, definition: Definition, registry: Registry) -> None:
         self._definition = definition
         self._encoder = Encoder(registry)
+        self.cut = 1  # where control.pipelines stands after the registration
 
     def registered(self) -> list[Outgoing]:
         """Return the pipeline's registration."""
@@ -47,7 +48,7 @@ class Upstream:
     def tick(self, n: int, time: int) -> list[Outgoing]:
         """Return tick ``n`` at ``time`` (microseconds)."""
         fields = {"pipeline": self._definition.name, "n": n, "time": time, "reason": "step", "step": n}
-        return self._records(TICKS, "Tick", [{**fields, "raw": {}, "controls": {PIPELINES.name(): 1}}])
+        return self._records(TICKS, "Tick", [{**fields, "raw": {}, "controls": {PIPELINES.name(): self.cut}}])
 
     def profiles(self, n: int, time: int, counted: Iterable[Counted]) -> list[Outgoing]:
         """Return the profiles of tick ``n``."""

@@ -1,0 +1,164 @@
+"""Reading the log without being part of it: spans of topics, by offset or by tick, committed records only."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, Self
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from headrace.bus.engine import decode_plain
+from headrace.bus.kafka import consumer, incoming, received
+from headrace.bus.records import Incoming
+from headrace.bus.schemas import Registry
+from headrace.errors import UnreachableError, UsageError
+
+PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Offsets ``start`` to ``end`` (exclusive; None: the end now) of a partition."""
+
+    topic: str
+    partition: int = 0
+    start: int = 0
+    end: int | None = None
+
+
+class Stamped(NamedTuple):
+    """A record and when the broker appended it: milliseconds since 1970 UTC."""
+
+    record: Incoming
+    appended: int
+
+
+class Log(Protocol):
+    """A log that can be read: the broker's, or one in memory."""
+
+    def topics(self) -> list[str]:
+        """Return the names of all topics."""
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Return the end offset of every partition; raise UsageError for a topic that is not there."""
+
+    def read(self, spans: Iterable[Span]) -> Iterator[Stamped]:
+        """Yield the committed records of the spans; those of one partition in the order of the log."""
+
+
+class KafkaLog:
+    """The broker's log, read by one client of its own; use as a context manager."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._client: Consumer = consumer(bootstrap, "headrace.reader")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def topics(self) -> list[str]:
+        """Return the names of all topics.
+
+        Raises:
+            UnreachableError: when the broker does not answer.
+        """
+        try:
+            return sorted(self._client.list_topics(timeout=PATIENCE).topics)
+        except KafkaException as error:
+            raise UnreachableError(
+                f"the broker at {self._bootstrap} does not answer", str(error), "headrace up"
+            ) from error
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Return the end offset of every partition; raise UsageError for a topic that is not there."""
+        if topic not in self.topics():
+            raise UsageError(f"there is no topic {topic}", f"asked {self._bootstrap}", "headrace topic list")
+        partitions = self._client.list_topics(topic, PATIENCE).topics[topic].partitions
+        asked = (TopicPartition(topic, p) for p in sorted(partitions))
+        return {t.partition: self._client.get_watermark_offsets(t, PATIENCE)[1] for t in asked}
+
+    def read(self, spans: Iterable[Span]) -> Iterator[Stamped]:
+        """Yield the committed records of the spans; those of one partition in the order of the log."""
+        open_spans = {(s.topic, s.partition): s for s in spans if s.end is None or s.end > s.start}
+        self._client.assign([_start(s) for s in open_spans.values()])
+        while open_spans:
+            for message in self._some():
+                place = (message.topic(), message.partition())
+                if place not in open_spans:
+                    continue
+                end = open_spans[place].end
+                if not received(message):
+                    over = message.error().code() == KafkaError._PARTITION_EOF  # noqa: SLF001 -- the client's own name
+                elif over := end is not None and message.offset() >= end:
+                    pass
+                else:
+                    yield Stamped(incoming(message), message.timestamp()[1])
+                    over = message.offset() + 1 == end
+                if over:
+                    del open_spans[place]
+                    self._client.incremental_unassign([TopicPartition(*place)])
+        self._client.unassign()
+
+    def follow(self, topic: str) -> Iterator[Stamped]:
+        """Yield what is appended from now on, for ever."""
+        self._client.assign([TopicPartition(topic, p, end) for p, end in self.ends(topic).items()])
+        while True:
+            for message in self._some():
+                if received(message):
+                    yield Stamped(incoming(message), message.timestamp()[1])
+
+    def _some(self) -> list[Any]:
+        first = self._client.poll(0.5)
+        return [] if first is None else [first, *self._client.consume(5_000, 0)]
+
+
+def _start(span: Span) -> TopicPartition:
+    return TopicPartition(span.topic, span.partition, span.start or OFFSET_BEGINNING)
+
+
+def whole(log: Log, *topics: str) -> dict[tuple[str, int], list[Incoming]]:
+    """Return every record of topics, by topic and partition."""
+    return held(log, [Span(t, p) for t in topics for p in log.ends(t)])
+
+
+def held(log: Log, spans: Iterable[Span]) -> dict[tuple[str, int], list[Incoming]]:
+    """Return the records of spans, by topic and partition; a partition without any has an empty list."""
+    wanted = list(spans)
+    found: dict[tuple[str, int], list[Incoming]] = {(s.topic, s.partition): [] for s in wanted}
+    for record, _ in log.read(wanted):
+        found[record.topic, record.partition].append(record)
+    return found
+
+
+def records(
+    log: Log, registry: Registry, topic: str, pipeline: str
+) -> list[tuple[int, str, Mapping[str, Any]]]:
+    """Return (offset, record type, fields) of a pipeline's records on a topic of one partition."""
+    found = decode_plain((s.record for s in log.read([Span(topic)])), registry)
+    return [item for item in found if item[2]["pipeline"] == pipeline]
+
+
+def of_ticks(log: Log, registry: Registry, topic: str, ticks: range) -> list[Span]:
+    """Return where the records of ticks lie on a topic of one stage, by bisection: their ticks never go back."""
+    spans = []
+    for partition, end in log.ends(topic).items():
+        start = _first(log, registry, Span(topic, partition, 0, end), ticks.start)
+        stop = _first(log, registry, Span(topic, partition, start, end), ticks.stop)
+        spans.append(Span(topic, partition, start, stop))
+    return spans
+
+
+def _first(log: Log, registry: Registry, span: Span, tick: int) -> int:
+    """Return the lowest offset of a span from which all ticks are ``tick`` or later."""
+    low, high = span.start, span.end or 0
+    while low < high:
+        middle = (low + high) // 2
+        found = next(log.read([Span(span.topic, span.partition, middle, high)]), None)
+        if found is None:  # nothing but transaction markers from here on
+            high = middle
+            continue
+        ((offset, _, fields),) = decode_plain([found.record], registry)
+        low, high = (offset + 1, high) if fields["tick"] < tick else (low, middle)
+    return low

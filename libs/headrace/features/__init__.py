@@ -1,0 +1,1 @@
+"""Features of events: row expressions and windowed aggregates."""

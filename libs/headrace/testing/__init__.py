@@ -1,0 +1,1 @@
+"""Drivers and fixtures for tests: the loop in memory, a real broker."""

@@ -1,0 +1,33 @@
+"""A log in memory as a reader sees it."""
+
+from collections.abc import Iterable, Iterator
+
+from headrace.bus.memory import MemoryLog
+from headrace.bus.reading import Span, Stamped
+from headrace.errors import UsageError
+
+
+class HeldLog:
+    """Reads a :class:`MemoryLog` through the port that :class:`headrace.bus.reading.KafkaLog` has."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+        self.reads = 0
+
+    def topics(self) -> list[str]:
+        """Return the names of all topics."""
+        return sorted({topic for topic, _ in self._log.partitions})
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Return the end offset of every partition; raise UsageError for a topic that is not there."""
+        found = {p: len(held) for (name, p), held in self._log.partitions.items() if name == topic}
+        if not found:
+            raise UsageError(f"there is no topic {topic}")
+        return found
+
+    def read(self, spans: Iterable[Span]) -> Iterator[Stamped]:
+        """Yield the records of the spans, and count them."""
+        for span in spans:
+            for record in self._log.partitions[span.topic, span.partition][span.start : span.end]:
+                self.reads += 1
+                yield Stamped(record, 0)
