@@ -1,0 +1,1 @@
+"""Learners, predictors and their artifacts; one adapter module a foreign library, imported only when used."""

@@ -1,0 +1,67 @@
+"""What a model is to the rest of Headrace: a learner that makes an artifact, and a predictor that scores columns."""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from headrace.errors import HeadraceError
+from headrace.pipeline.definition import Task
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+VALUE = ("value", "lower", "upper")
+"""The score names of a regression: the estimate and the ends of its interval."""
+
+
+class TrainingError(HeadraceError):
+    """The rows or the estimator do not allow a fit; says what to change."""
+
+
+class ArtifactError(HeadraceError):
+    """The bytes are not an artifact that may be loaded; says which part was refused."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows to learn from, in log order.
+
+    ``features`` holds the view's columns (float64 or string, nulls allowed); ``target`` one float64 a row: the
+    position of the class in ``classes``, or the value itself for a regression (``classes`` is then ``VALUE``).
+    """
+
+    features: pa.RecordBatch
+    target: Floats
+    task: Task
+    classes: tuple[str, ...]
+    seed: int = 0
+
+
+class Predictor(Protocol):
+    """A model that is ready to answer."""
+
+    @property
+    def digest(self) -> str:
+        """Return the sha256 of the artifact, in hex."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the scores: the classes in order, or value, lower and upper."""
+
+    def scores(self, columns: pa.RecordBatch) -> Floats:
+        """Return one row of scores a row of feature values, shape (rows, names)."""
+
+
+class Learner(Protocol):
+    """One way to learn; the same rows and seed give the same bytes in any process on one fingerprint."""
+
+    def fit(self, dataset: Dataset) -> bytes:
+        """Return the artifact of a model fitted on the rows; raise ``TrainingError`` when they do not allow one."""
+
+
+class OnlineLearner(Learner, Protocol):
+    """A learner that can go on from where an earlier artifact stood."""
+
+    def learn(self, dataset: Dataset, base: bytes | None) -> tuple[bytes, Floats]:
+        """Return the artifact after the rows, and the scores each row got before it was learnt."""
