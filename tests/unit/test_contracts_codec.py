@@ -1,5 +1,9 @@
 """What the codec answers to hostile bytes, reason by reason, and what it refuses to write."""
 
+import os
+import subprocess
+import sys
+
 import pyarrow as pa
 import pytest
 
@@ -144,3 +148,16 @@ def test_a_schema_deeper_than_the_budget_is_refused():
         deep = {"type": "array", "items": deep}
     with pytest.raises(ValueError, match="nested 42 deep; the budget is 32"):
         Codec(record(deep))
+
+
+@pytest.mark.slow
+def test_without_a_folder_for_numba_s_cache_the_kernels_compile_in_the_process():
+    # numba then knows only the folder that NUMBA_CACHE_DIR would name.
+    variables = {**os.environ, "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
+    variables.pop("NUMBA_CACHE_DIR", None)
+    variables["PYTHONPATH"] = os.pathsep.join(sys.path)
+    code = "from headrace.contracts.codec import warm; from headrace.contracts import kernel; warm(); print(kernel.read.stats)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True
+    )
+    assert "cache_path=None" in found.stdout
