@@ -5,6 +5,10 @@ import logging
 import sys
 import time
 
+_TALKATIVE = ("httpx", "httpx2", "faust", "mode", "aiokafka", "uvicorn.access")
+
+_TALKATIVE = ("httpx", "httpx2", "faust", "mode", "aiokafka", "uvicorn.access")
+
 
 class Logfmt(logging.Formatter):
     """``time=… level=… service=… logger=… msg="…"``; a traceback becomes the field ``error``."""
@@ -33,6 +37,10 @@ def configure(service: str, level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(Logfmt(service))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def _quoted(value: str) -> str:
