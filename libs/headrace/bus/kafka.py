@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import (
@@ -21,6 +21,17 @@ from headrace.bus.records import Incoming, Outgoing, Transaction
 from headrace.errors import UnreachableError
 
 LOG = logging.getLogger("headrace.bus")
+CLIENT = logging.getLogger("headrace.kafka")  # what the client says of its connections
+CLIENT.addHandler(logging.NullHandler())  # unless a service sends its logs somewhere, nobody wants to read it
+Going = Callable[[], bool]
+_SLICE = 1.0  # seconds a call of the client may hold back a signal
+
+
+def always() -> bool:
+    """Go on whatever happens: the default of what can be told to stop."""
+    return True
+
+
 TRANSACTION_TIMEOUT_MS = 10_000
 
 
@@ -40,7 +51,8 @@ def consumer(bootstrap: str, group: str, **extra: Any) -> Consumer:
             "reconnect.backoff.max.ms": 500,
             "broker.address.family": "v4",
             **extra,
-        }
+        },
+        logger=CLIENT,
     )
 
 
@@ -60,7 +72,7 @@ def producer(bootstrap: str, transactional_id: str | None = None, **extra: Any) 
     }
     if transactional_id:
         settings |= {"transactional.id": transactional_id, "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS}
-    return Producer(settings)
+    return Producer(settings, logger=CLIENT)
 
 
 class KafkaRunner:
@@ -74,16 +86,15 @@ class KafkaRunner:
         self._producer = producer(bootstrap, f"{self._group}.{replica}")
         self._assigned = False
 
-    def start(self, timeout: float = 60.0) -> None:
-        """Fence older replicas and begin to read the control topics.
+    def start(self, going: Going = always, timeout: float = 60.0) -> None:
+        """Fence older replicas and begin to read the control topics; give up quietly when ``going`` says no.
 
         Raises:
             UnreachableError: when the broker does not answer, or has no Headrace topics, within ``timeout`` s.
         """
         topics = self.engine.control_topics
-        wait_for_topics(self._consumer, topics, timeout)
-        self._producer.init_transactions(timeout)
-        self._assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in topics])
+        if ready(self._consumer, self._producer, topics, going, timeout):
+            self._assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in topics])
 
     def pump(self, wait: float = 0.2) -> bool:
         """Read what is new, do one transaction; return whether anything happened."""
@@ -217,28 +228,55 @@ def incoming(message: Message) -> Incoming:
     )
 
 
-def wait_for_topics(client: Consumer, topics: Sequence[str], timeout: float) -> None:
-    """Wait until the broker answers and has the topics.
+def ready(client: Consumer, writer: Producer, topics: Sequence[str], going: Going, timeout: float) -> bool:
+    """Wait for the topics and fence older transactional producers; return False when told to stop meanwhile.
+
+    Raises:
+        UnreachableError: after ``timeout`` seconds without.
+    """
+    return wait_for_topics(client, topics, timeout, going) and _fence(writer, timeout, going)
+
+
+def wait_for_topics(client: Consumer, topics: Sequence[str], timeout: float, going: Going = always) -> bool:
+    """Wait until the broker answers and has the topics; return False when told to stop meanwhile.
 
     Raises:
         UnreachableError: after ``timeout`` seconds without.
     """
     deadline = time.monotonic() + timeout
-    missing = list(topics)
-    while missing:
-        try:
-            known = client.list_topics(timeout=2).topics
-            missing = [t for t in topics if t not in known]
-        except KafkaException as error:
-            LOG.info("waiting for the broker: %s", error)
-        if missing and time.monotonic() > deadline:
+    while going():
+        missing = _missing(client, topics)
+        if not missing:
+            return True
+        if time.monotonic() > deadline:
             raise UnreachableError(
-                "the broker does not answer or has no Headrace topics",
-                why=f"missing: {missing[0]}",
-                next_command="headrace up",
+                "the broker does not answer or has no Headrace topics", f"missing: {missing[0]}", "headrace up"
             )
-        if missing:
-            time.sleep(0.1)
+        time.sleep(0.1)
+    return False
+
+
+def _missing(client: Consumer, topics: Sequence[str]) -> list[str]:
+    try:
+        known = client.list_topics(timeout=_SLICE).topics
+    except KafkaException as error:
+        LOG.debug("waiting for the broker: %s", error)
+        return list(topics)
+    return [t for t in topics if t not in known]
+
+
+def _fence(writer: Producer, timeout: float, going: Going) -> bool:
+    """Call ``init_transactions`` in slices, since it holds back signals for as long as it may take."""
+    deadline = time.monotonic() + timeout
+    while going():
+        try:
+            writer.init_transactions(_SLICE)
+        except KafkaException as error:
+            if not error.args[0].retriable() or time.monotonic() > deadline:
+                raise
+        else:
+            return True
+    return False
 
 
 def read_all(bootstrap: str, topic: str, partition: int) -> list[Incoming]:

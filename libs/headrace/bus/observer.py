@@ -10,7 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import decode_plain
-from headrace.bus.kafka import consumer, incoming, producer, received, send, wait_for_topics
+from headrace.bus.kafka import Going, always, consumer, incoming, producer, ready, received, send
 from headrace.bus.records import Incoming, Outgoing
 from headrace.bus.schemas import Registry
 from headrace.bus.service import Emit
@@ -54,12 +54,11 @@ class KafkaObserver:
         self._definitions: dict[str, Definition] = {}
         self._behind: set[tuple[str, int]] = set()
 
-    def start(self, timeout: float = 60.0) -> None:
-        """Fence an older observer and begin to read the control topics."""
+    def start(self, going: Going = always, timeout: float = 60.0) -> None:
+        """Fence an older observer and begin to read the control topics; give up when ``going`` says no."""
         topics = [t.name() for t in {PIPELINES, *self._observer.controls}]
-        wait_for_topics(self._consumer, topics, timeout)
-        self._producer.init_transactions(timeout)
-        self._assign([TopicPartition(t, 0, OFFSET_BEGINNING) for t in topics], first=True)
+        if ready(self._consumer, self._producer, topics, going, timeout):
+            self._assign([TopicPartition(t, 0, OFFSET_BEGINNING) for t in topics], first=True)
 
     def pump(self, wait: float) -> None:
         """Read what is new; decide once everything there was at the start has been read."""

@@ -47,7 +47,7 @@ def run(service: Service, effects: tuple[Topic, Topic, Mapping[str, Work]] | Non
     artifacts = open_store(settings.home)
     engine = Engine(service, registry, artifacts, max_batch=settings.max_batch)
     runner = KafkaRunner(settings.bootstrap, engine)
-    runner.start()
+    runner.start(stop.going)
     failed = threading.Event()
     if effects is not None:
         requests, results, carry_out = effects
@@ -69,7 +69,7 @@ def run_observer(name: str, observer: Observer, *, wait: float) -> None:
     """Run an observer until a signal."""
     settings, health, stop = _begin(name)
     watcher = KafkaObserver(name, observer, settings.bootstrap, ConfluentRegistry(settings.registry_url))
-    watcher.start()
+    watcher.start(stop.going)
     health.ready()
     while stop.going():
         watcher.pump(wait)
