@@ -8,19 +8,18 @@ All that a kernel uses stands in this file, because numba's cache on disk only a
 """
 
 # Flat arguments, early exits and long chains of comparisons are how an interpreter is fast.
-# ruff: noqa: C901, PLR0911, PLR0912, PLR0917
+# ruff: noqa: C901, PLR0911, PLR0912
 
-from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-F = TypeVar("F", bound=Callable[..., Any])
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Int: TypeAlias = Any  # 64 bits; inside a kernel neither Python's int nor quite numpy's
+Pair: TypeAlias = Any  # a cell, and the place behind its bytes
 
 # Instructions, the frequent ones first: the kernels compare in this order.
 LONG, STRING, DOUBLE, ENUM, INT, BOOLEAN, BYTES, FLOAT, FIXED, OPTION, REPEAT, END = range(12)
@@ -36,53 +35,48 @@ REASONS = (
 ) = range(len(REASONS))  # fmt: skip
 FULL = len(REASONS)  # the reader needs more room in ``cells``; not an error of the record
 
-LENGTH_BITS = 27
-LENGTH_MASK = (1 << LENGTH_BITS) - 1
+LENGTH_BITS, LENGTH_MASK = 27, (1 << 27) - 1
 _MORE = 0x80  # a varint goes on
-_SIGNLESS = (1 << 63) - 1
-_LAST_SHIFT = 63
+_SIGNLESS, _LAST_SHIFT = (1 << 63) - 1, 63
 _INT_MIN, _INT_MAX = -(1 << 31), (1 << 31) - 1
 # A frame of the reader: items of the block still to begin, where the block must end (or -1), items of all blocks.
-_LEFT, _UNTIL, _TOTAL = range(3)
-FRAME = 3
+_LEFT, _UNTIL, _TOTAL, FRAME = range(4)
 # Well-formed UTF-8 (Unicode, table 3-7): first and last lead, bytes that follow, range of the first that follows.
 _LEADS = (
     (0x00, 0x7F, 0, 0x00, 0x00), (0xC2, 0xDF, 1, 0x80, 0xBF), (0xE0, 0xE0, 2, 0xA0, 0xBF),
     (0xE1, 0xEC, 2, 0x80, 0xBF), (0xED, 0xED, 2, 0x80, 0x9F), (0xEE, 0xEF, 2, 0x80, 0xBF),
     (0xF0, 0xF0, 3, 0x90, 0xBF), (0xF1, 0xF3, 3, 0x80, 0xBF), (0xF4, 0xF4, 3, 0x80, 0x8F),
 )  # fmt: skip
-_LEAD = np.full((256, 3), 255, dtype=np.uint8)
+_NO_LEAD = 255
+_LEAD = np.full((256, 3), _NO_LEAD, dtype=np.uint8)
 for _first, _last, *_rest in _LEADS:
     _LEAD[_first : _last + 1] = _rest
-_NO_LEAD = 255
 
 
-def _inlined(function: F) -> F:
+def _inlined(function: Any) -> Any:
     """Compile ``function`` into the kernels that call it.
 
     Without numba's reference counts: two atomic operations a call made the reader seven times slower. The price is
     that kernels allocate nothing.
     """
-    made: F = njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)(function)
-    return made
+    return njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)(function)
 
 
-def _kernel(function: F) -> F:
+def _kernel(function: Any) -> Any:
     """Compile ``function``, kept on disk beside its file, in the user's cache or in ``NUMBA_CACHE_DIR``.
 
-    Where none of them can be written it is compiled anew in each process (some seconds). No shared folder such as
-    /tmp is tried: numba's cache is a pickle, and we load none that others can write.
+    Where none can be written it is compiled in each process (some seconds). No shared folder such as /tmp is tried:
+    numba's cache is a pickle, and we load none that others can write.
     """
     options = {"nogil": True, "error_model": "numpy", "_nrt": False}
     try:
-        made: F = njit(cache=True, **options)(function)
+        return njit(cache=True, **options)(function)
     except RuntimeError:
-        made = njit(**options)(function)
-    return made
+        return njit(**options)(function)
 
 
 @_inlined
-def _long(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
+def _long(data: Bytes, at: Int, end: Int) -> Pair:
     """Read a zigzag varint: at most ten bytes, no more than it needs, no bit beyond the 64th."""
     value = np.int64(0)
     shift = 0
@@ -101,7 +95,7 @@ def _long(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
 
 
 @_inlined
-def _bits(data: Bytes, at: Int, end: Int, width: Int) -> tuple[Int, Int]:
+def _bits(data: Bytes, at: Int, end: Int, width: Int) -> Pair:
     """Read a little-endian number of ``width`` bytes as bits."""
     value = np.int64(0)
     if width > end - at:
@@ -133,17 +127,15 @@ def _utf8(data: Bytes, at: Int, end: Int) -> bool:
 
 
 @_inlined
-def _span(at: Int, end: Int, length: Int) -> tuple[Int, Int]:
+def _span(at: Int, end: Int, length: Int) -> Pair:
     """Pass ``length`` bytes; the cell says where they are."""
-    if length < 0:
-        return np.int64(0), -BAD_LENGTH
-    if length > end - at:
-        return np.int64(0), -TRUNCATED
+    if length < 0 or length > end - at:
+        return np.int64(0), -BAD_LENGTH if length < 0 else -TRUNCATED
     return (at << LENGTH_BITS) | length, at + length
 
 
 @_inlined
-def _scalar(op: Int, argument: Int, data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
+def _scalar(op: Int, argument: Int, data: Bytes, at: Int, end: Int) -> Pair:
     """Read one scalar; return its cell and the place behind it."""
     if op == DOUBLE:
         return _bits(data, at, end, 8)
@@ -190,10 +182,8 @@ def _block(data: Bytes, at: Int, end: Int, width: Int, frame: Ints) -> Int:
         size, at = _long(data, at, end)
         if at < 0:
             return at
-        if size < 0:
-            return -BAD_BLOCK
-        if size > end - at:
-            return -TRUNCATED
+        if size < 0 or size > end - at:
+            return -BAD_BLOCK if size < 0 else -TRUNCATED
         count = -count
         frame[_UNTIL] = at + size
     # The least 64-bit number is its own negation.
@@ -369,10 +359,9 @@ def _write_record(
             if left[deep]:
                 left[deep] -= 1
                 pc = code[pc, JUMP] + 1
-                continue
-            at = _put_long(out, at, 0)
-            deep -= 1
-            pc += 1
+            else:
+                at = _put_long(out, at, 0)
+                deep, pc = deep - 1, pc + 1
             continue
         value = cells[starts[column] + used[column]]
         used[column] += 1
@@ -400,13 +389,11 @@ def write(
 ) -> None:  # fmt: skip
     """Write every row behind ``header``; ``bounds[i + 1]`` is where row ``i`` ends in ``out``.
 
-    Here ``cells`` is flat, and column ``c`` begins at ``starts[c]``; ``used`` and ``left`` (one for each level of
-    nesting) begin as zeros.
+    Here ``cells`` is flat, and column ``c`` begins at ``starts[c]``; ``used`` and ``left`` begin as zeros.
     """
     at = np.int64(0)
     for row in range(len(bounds) - 1):
-        for byte in header:
-            out[at] = byte
-            at += 1
+        _copy_bytes(header, 0, len(header), out, at)
+        at += len(header)
         at = _write_record(code, data, cells, starts, used, left, out, at)
         bounds[row + 1] = at
