@@ -182,21 +182,22 @@ def test_a_tick_that_stands_open_ends_the_process_badly(stage):
         assert process.wait(60) == 1
 
 
-def test_a_broken_record_ends_the_process_badly(stage):
-    stage.register("broken")
-    out = producer(stage.settings.bootstrap)
-    with drift(stage.settings) as process:
-        out.produce(PROFILES.name("broken"), b"no Avro")
-        out.flush(10)
-        assert process.wait(60) == 1
-
-
 def test_a_signal_stops_it_well(stage):
     with drift(stage.settings) as process:
         while not healthy(process):
             time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+def test_a_broken_record_ends_the_process_badly(stage):
+    """The last one: no drift process can pass the record after it."""
+    stage.register("broken")
+    out = producer(stage.settings.bootstrap)
+    with drift(stage.settings) as process:
+        out.produce(PROFILES.name("broken"), b"no Avro")
+        out.flush(10)
+        assert process.wait(60) == 1
 
 
 def healthy(process):

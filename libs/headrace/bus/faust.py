@@ -9,6 +9,7 @@ the crashing supervisor and the watch; a killed worker's partitions stand still 
 membership.
 """
 
+import hashlib
 import logging
 import os
 import signal
@@ -47,8 +48,8 @@ class FaustRunner:
         self._read = {(r.topic, r.partition): r.offset + 1 for r in registered}
         for pipeline in engine.receive(registered):
             engine.open_pipeline(pipeline)
-        self.app = application(f"headrace.{engine.service.name}", bootstrap)
-        topics = [*engine.control_topics, *(t for p in closed for t in self._topics(p))]
+        topics = sorted([*engine.control_topics, *(t for p in closed for t in self._topics(p))])
+        self.app = application(group_of(engine.service.name, topics), bootstrap)
         source = self.app.topic(
             *topics,
             key_type=bytes,
@@ -122,6 +123,15 @@ def by_tick(produced: Sequence[Outgoing]) -> Iterator[tuple[str, list[Outgoing],
             records.append(record)
     if records:
         raise ValueError(f"a record on {records[0].topic} belongs to no closed tick")
+
+
+def group_of(service: str, topics: Sequence[str]) -> str:
+    """Return a group of its own for a set of topics.
+
+    A static member that comes back in time gets the partitions it had, whatever it asks for now (KIP-345), so a group
+    must not outlive its topics. Nothing is lost with it: it holds no offsets.
+    """
+    return f"headrace.{service}.{hashlib.sha256(' '.join(topics).encode()).hexdigest()[:8]}"
 
 
 def application(name: str, bootstrap: str) -> faust.App:
