@@ -13,6 +13,13 @@ from headrace.bus.schemas import Registry
 from headrace.errors import UnreachableError, UsageError
 
 PATIENCE = 10.0
+# For single records far apart: nothing is fetched ahead, nothing waited for (measured on 32 probes: 0.2 s for 4.7 s).
+_LITTLE = {
+    "fetch.message.max.bytes": 65_536,
+    "queued.min.messages": 1_000,
+    "fetch.wait.max.ms": 10,
+    "fetch.queue.backoff.ms": 1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,9 @@ class Log(Protocol):
     def read(self, spans: Iterable[Span]) -> Iterator[Stamped]:
         """Yield the committed records of the spans; those of one partition in the order of the log."""
 
+    def first(self, span: Span) -> Stamped | None:
+        """Return the first committed record of a span."""
+
 
 class KafkaLog:
     """The broker's log, read by one client of its own; use as a context manager."""
@@ -51,12 +61,14 @@ class KafkaLog:
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._client: Consumer = consumer(bootstrap, "headrace.reader")
+        self._probe: Consumer = consumer(bootstrap, "headrace.reader", **_LITTLE)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
+        self._probe.close()
 
     def topics(self) -> list[str]:
         """Return the names of all topics.
@@ -81,41 +93,52 @@ class KafkaLog:
 
     def read(self, spans: Iterable[Span]) -> Iterator[Stamped]:
         """Yield the committed records of the spans; those of one partition in the order of the log."""
-        open_spans = {(s.topic, s.partition): s for s in spans if s.end is None or s.end > s.start}
-        self._client.assign([_start(s) for s in open_spans.values()])
-        while open_spans:
-            for message in self._some():
-                place = (message.topic(), message.partition())
-                if place not in open_spans:
-                    continue
-                end = open_spans[place].end
-                if not received(message):
-                    over = message.error().code() == KafkaError._PARTITION_EOF  # noqa: SLF001 -- the client's own name
-                elif over := end is not None and message.offset() >= end:
-                    pass
-                else:
-                    yield Stamped(incoming(message), message.timestamp()[1])
-                    over = message.offset() + 1 == end
-                if over:
-                    del open_spans[place]
-                    self._client.incremental_unassign([TopicPartition(*place)])
-        self._client.unassign()
+        return _read(self._client, spans)
+
+    def first(self, span: Span) -> Stamped | None:
+        """Return the first committed record of a span."""
+        return next(_read(self._probe, [span]), None)
 
     def follow(self, topic: str) -> Iterator[Stamped]:
         """Yield what is appended from now on, for ever."""
         self._client.assign([TopicPartition(topic, p, end) for p, end in self.ends(topic).items()])
         while True:
-            for message in self._some():
-                if received(message):
-                    yield Stamped(incoming(message), message.timestamp()[1])
-
-    def _some(self) -> list[Any]:
-        first = self._client.poll(0.5)
-        return [] if first is None else [first, *self._client.consume(5_000, 0)]
+            yield from (_stamped(message) for message in _some(self._client) if received(message))
 
 
-def _start(span: Span) -> TopicPartition:
-    return TopicPartition(span.topic, span.partition, span.start or OFFSET_BEGINNING)
+def _read(client: Consumer, spans: Iterable[Span]) -> Iterator[Stamped]:
+    left = {(s.topic, s.partition): s for s in spans if s.end is None or s.end > s.start}
+    client.assign([TopicPartition(s.topic, s.partition, s.start or OFFSET_BEGINNING) for s in left.values()])
+    while left:
+        for message in _some(client):
+            span = left.get((message.topic(), message.partition()))
+            if span is None:
+                continue
+            if _within(message, span):
+                yield _stamped(message)
+            if _ends(message, span):
+                del left[span.topic, span.partition]
+                client.incremental_unassign([TopicPartition(span.topic, span.partition)])
+
+
+def _some(client: Consumer) -> list[Any]:
+    first = client.poll(0.5)
+    return [] if first is None else [first, *client.consume(5_000, 0)]
+
+
+def _within(message: Any, span: Span) -> bool:
+    return received(message) and (span.end is None or message.offset() < span.end)
+
+
+def _ends(message: Any, span: Span) -> bool:
+    """Tell whether nothing of a span comes after a message, which may be the client's word that the partition ends."""
+    if message.error() is None:
+        return span.end is not None and message.offset() + 1 >= span.end
+    return bool(message.error().code() == KafkaError._PARTITION_EOF)  # noqa: SLF001 -- the client's own name for it
+
+
+def _stamped(message: Any) -> Stamped:
+    return Stamped(incoming(message), message.timestamp()[1])
 
 
 def whole(log: Log, *topics: str) -> dict[tuple[str, int], list[Incoming]]:
@@ -155,7 +178,7 @@ def _first(log: Log, registry: Registry, span: Span, tick: int) -> int:
     low, high = span.start, span.end or 0
     while low < high:
         middle = (low + high) // 2
-        found = next(log.read([Span(span.topic, span.partition, middle, high)]), None)
+        found = log.first(Span(span.topic, span.partition, middle, high))
         if found is None:  # nothing but transaction markers from here on
             high = middle
             continue

@@ -31,3 +31,7 @@ class HeldLog:
             for record in self._log.partitions[span.topic, span.partition][span.start : span.end]:
                 self.reads += 1
                 yield Stamped(record, 0)
+
+    def first(self, span: Span) -> Stamped | None:
+        """Return the first record of a span."""
+        return next(iter(self.read([span])), None)
