@@ -27,7 +27,9 @@ def with_data(recording: Recording, log: Log, registry: Registry, from_tick: int
     return Recording(recording.pipeline, recording.partitions | held(log, [*raw, *said]))
 
 
-def ticks_between(recording: Recording, registry: Registry, after: int | None, to: int | None) -> tuple[int, int]:
+def ticks_between(
+    recording: Recording, registry: Registry, after: int | None, to: int | None
+) -> tuple[int, int]:
     """Return the first and last tick whose time lies after one instant and not after another (microseconds UTC).
 
     Raises:
@@ -39,7 +41,9 @@ def ticks_between(recording: Recording, registry: Registry, after: int | None, t
         if (after is None or time > after) and (to is None or time <= to)
     ]
     if not found:
-        raise CheckError(f"{recording.pipeline} has no tick there", "", "headrace topic tail ticks --pipeline NAME")
+        raise CheckError(
+            f"{recording.pipeline} has no tick there", "", "headrace topic tail ticks --pipeline NAME"
+        )
     return min(found), max(found)
 
 
@@ -56,7 +60,9 @@ def last_ticks(recording: Recording, registry: Registry, count: int) -> tuple[in
         closed[stage] = max(closed.get(stage, 0), entry["tick"])
     last = min(closed.values(), default=0)
     if not last:
-        raise CheckError(f"{recording.pipeline} has closed no tick", "nothing was published", "headrace status")
+        raise CheckError(
+            f"{recording.pipeline} has closed no tick", "nothing was published", "headrace status"
+        )
     return max(1, last - count + 1), last
 
 
