@@ -30,11 +30,11 @@ def validate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
     """Ask a pipeline's contract about events without a broker. Exit 5 when it turns one down."""
-    import json  # noqa: PLC0415  (--help does without)
+    import json
 
-    from headrace.errors import CheckError  # noqa: PLC0415
-    from headrace.local.settings import Settings  # noqa: PLC0415
-    from headrace.sources import pipelines, validation  # noqa: PLC0415
+    from headrace.errors import CheckError
+    from headrace.local.settings import Settings
+    from headrace.sources import pipelines, validation
 
     definition = pipelines.find(pipeline, Settings().pipelines)
     answers = validation.validate(definition, record or definition.event, validation.rows_of(_text(file)))
@@ -46,8 +46,39 @@ def validate(
         raise CheckError(f"{len(rejected)} events would be rejected", "", "correct them, then publish")
 
 
+@app.command()
+def show(
+    event_id: Annotated[str | None, typer.Argument(help="Id of the event")] = None,
+    *,
+    pipeline: Annotated[
+        str | None, typer.Option(help="Whose event  [default: the place's, or the only one]")
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="Its place instead: topic/partition@offset")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Show all that became of an event on one page: answers, outcome, model, and who made it champion."""
+    from headrace.audit.page import Pages, Place
+    from headrace.bus import commanding
+    from headrace.bus.shown import as_json as text
+    from headrace.cli.broker import broker
+    from headrace.cli.printing import print_fields, progress
+    from headrace.errors import UsageError
+
+    if (event_id is None) == (at is None):
+        raise UsageError("an event is named by its id or by --at", "", "headrace event show --help")
+    place = Place.read(at) if at else None
+    with broker() as (_, log, registry), progress() as tell:
+        whose = pipeline or (place.topic.split(".")[0] if place else commanding.only(log, registry))
+        pages = Pages(log, registry, whose, tell)
+        page = pages.at(place) if place else pages.by_id(event_id or "")
+    if as_json:
+        typer.echo(text(page, indent=2))
+    else:
+        print_fields(f"event {page['event_id'] or at} of {whose}", page)
+
+
 def _text(file: Path) -> str:
-    from headrace.errors import UsageError  # noqa: PLC0415  (--help does without)
+    from headrace.errors import UsageError
 
     try:
         return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
