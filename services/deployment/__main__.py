@@ -1,6 +1,7 @@
-"""Run deployment as a process."""
+"""Run deployment: ``python -m services.deployment``."""
 
 from headrace.bus.run import run
 from services.deployment.service import SERVICE
 
-run(SERVICE)
+if __name__ == "__main__":
+    run(SERVICE)

@@ -1,4 +1,4 @@
-"""Run training as a process, with the worker that fits."""
+"""Run training, with the worker that fits: ``python -m services.training``."""
 
 import os
 
@@ -11,5 +11,6 @@ from headrace.contracts.topics import TRAINING_EFFECTS, TRAINING_RESULTS
 from services.training.effects import CARRY_OUT, warm
 from services.training.service import SERVICE
 
-warm()
-run(SERVICE, effects=(TRAINING_EFFECTS, TRAINING_RESULTS, CARRY_OUT))
+if __name__ == "__main__":
+    warm()
+    run(SERVICE, effects=(TRAINING_EFFECTS, TRAINING_RESULTS, CARRY_OUT))

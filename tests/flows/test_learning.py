@@ -9,6 +9,7 @@ from headrace.bus.observer import Said
 from headrace.contracts.topics import (
     ALIASES,
     DEPLOYMENTS,
+    FEATURES,
     MODELS,
     OUTCOMES,
     PREDICTIONS,
@@ -26,6 +27,7 @@ from services.monitoring.service import SERVICE as MONITORING
 from services.registry.service import SERVICE as REGISTRY
 from services.serving.service import SERVICE as SERVING
 from services.training.effects import Trainer
+from services.training.labelled import Labelled
 from services.training.service import SERVICE as TRAINING
 
 SERVICES = (INGESTION, FEATURES_SERVICE, SERVING, MONITORING, TRAINING, REGISTRY, DEPLOYMENT)
@@ -73,6 +75,21 @@ def test_a_fit_sees_every_row_that_was_labelled_by_then_and_none_after(batch):
     (candidate,) = of(batch, MODELS, "ModelCandidate")
     assert candidate["rows"] + candidate["holdout_rows"] == labelled(batch, 1, started["to_tick"])
     assert candidate["loss"] < 0.5  # the prior's is 0.69
+
+
+def test_rows_are_the_labelled_events_in_the_order_of_their_log(batch):
+    tools = MemoryTools(batch.artifacts, batch.registry, batch.definition, batch.log)
+    to_tick = of(batch, MODELS, "TrainingStarted")[0]["to_tick"]
+    answers = {
+        o["event_id"]: o["label"]
+        for o in of(batch, OUTCOMES, "Outcome")
+        if o["status"] == "labelled" and o["tick"] <= to_tick
+    }
+    logged = [v for v in of(batch, FEATURES, "FeatureVector") if v["event_id"] in answers]
+    rows = Labelled().rows(tools, 1, to_tick)
+    assert rows["event_id"].to_pylist() == [v["event_id"] for v in logged]
+    assert rows["label"].to_pylist() == [answers[v["event_id"]] for v in logged]
+    assert rows["bias"].to_pylist() == [v["values"]["bias"] for v in logged]
 
 
 def test_what_was_promoted_serves(batch):

@@ -8,8 +8,10 @@ from headrace.bus.rows import Overlays, State
 from headrace.bus.service import Batch
 from headrace.contracts.topics import MODELS, REGISTRY_EFFECTS, REGISTRY_RESULTS
 from headrace.errors import ConfigurationError, UnreachableError
+from headrace.models import mlflow_adapter
 from headrace.pipeline.definition import Definition
 from headrace.store.sql import ALIASES, DECISIONS, MODEL_VERSIONS, connect
+from headrace.testing.loop import MemoryArtifacts
 from services.registry.effects import CARRY_OUT
 from services.registry.handler import ATTEMPTS, handle
 from services.registry.service import SERVICE
@@ -36,11 +38,14 @@ class Registry:
         return {t: [e.columns.to_pylist()[0] for e in emits] for t, emits in step.emitted.items()}
 
 
-@pytest.fixture
-def tools(tmp_path):
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("registry")
     home = f"sqlite:///{tmp_path}"
     settings = SimpleNamespace(database_url=f"{home}/views.db", mlflow_uri=f"{home}/mlflow.db", home=tmp_path)
-    return SimpleNamespace(settings=settings)
+    artifacts = MemoryArtifacts()
+    artifacts.held["d1"] = b"a model"
+    return SimpleNamespace(settings=settings, artifacts=artifacts)
 
 
 def test_versions_count_from_one_and_skip_the_refused():
@@ -83,6 +88,15 @@ def written(tools):
                 for t in (MODEL_VERSIONS, ALIASES, DECISIONS)}  # fmt: skip
 
 
+def tracker(tools):
+    return mlflow_adapter.connect(tools.settings.mlflow_uri).client
+
+
+def runs(tools, candidate_id):
+    experiment = tracker(tools).get_experiment_by_name("p").experiment_id
+    return tracker(tools).search_runs([experiment], f"tags.`{mlflow_adapter.CANDIDATE}` = '{candidate_id}'")
+
+
 def test_writing_twice_leaves_what_writing_once_does(tools):
     gates = [{"name": "min_rows", "passed": True, "value": 300.0, "bound": 200.0}]
     moved = {"pipeline": "p", "tick": 5, "model_name": "p", "alias": "champion", "version": 1, "from_version": None,
@@ -100,16 +114,21 @@ def test_writing_twice_leaves_what_writing_once_does(tools):
     for kind, payload in wishes:
         CARRY_OUT[kind](payload, tools)
     assert written(tools) == once
+    assert len(runs(tools, "c1")) == 1
+    assert tracker(tools).get_model_version_by_alias("p", "champion").tags["digest"] == "d1"
     assert [(v["version"], v["model_digest"]) for v in once["model_versions"]] == [(1, "d1")]
     assert [(a["alias"], a["version"]) for a in once["aliases"]] == [("champion", 1)]
     assert [d["decision"] for d in once["decisions"]] == ["registered", "champion"]
 
 
-def test_a_refused_candidate_is_a_decision_and_no_version(tools):
-    payload = {"candidate": CANDIDATE, "version": None, "gates": [], "tick": 4, "effect_id": "e1"}
+def test_a_refused_candidate_is_a_decision_and_a_run_but_no_version(tools):
+    refused = CANDIDATE | {"candidate_id": "c9"}
+    payload = {"candidate": refused, "version": None, "gates": [], "tick": 4, "effect_id": "e9"}
     CARRY_OUT["record-version"](payload, tools)
     found = written(tools)
-    assert (found["model_versions"], [d["decision"] for d in found["decisions"]]) == ([], ["refused"])
+    assert "c9" not in {v["candidate_id"] for v in found["model_versions"]}
+    assert [d["decision"] for d in found["decisions"] if d["decision_id"] == "c9"] == ["refused"]
+    assert len(runs(tools, "c9")) == 1
 
 
 def test_a_wrong_or_silent_database_is_told_apart(tmp_path):
