@@ -15,9 +15,7 @@ from headrace.contracts.topics import MODELS, PROFILES, RETRAIN
 from headrace.stats.guard import Request, decide
 from services.training.start import Emits, merged, start
 from services.training.state import Asked, State, load, save
-from services.training.triggers import View, ask, learn_due, training_view, wanted
-
-__all__ = ["close", "handle", "training_view"]
+from services.training.triggers import View, ask, learn_due, wanted
 
 Controls = Sequence[tuple[str, Mapping[str, Any]]]
 
@@ -33,7 +31,8 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
     else:
         state, emits = _end(state, batch.controls, batch.tick, view)
     save(rows, before, state)
-    return Step(emitted={MODELS: emits} if emits else {}, absorbed=np.arange(len(batch)))
+    counted = np.arange(len(batch) if batch.topic is PROFILES else 0)
+    return Step(emitted={MODELS: emits} if emits else {}, absorbed=counted)
 
 
 def close(due: Due, rows: Rows, tick: Tick, view: View) -> Step:

@@ -12,7 +12,8 @@ from headrace.contracts.topics import (
     TRAINING_RESULTS,
 )
 from headrace.models.deployed import fold
-from services.training.handler import close, handle, training_view
+from services.training.handler import close, handle
+from services.training.triggers import training_view
 
 SERVICE = Service(
     name="training",
