@@ -141,8 +141,9 @@ def _join(batch: Batch, rows: Rows, view: View) -> list[Joined]:
         data = pa.RecordBatch.from_struct_array(found.columns["data"])
         keys = data[record.joins].cast(pa.string()).to_pylist()
         told = _told(found.columns, view.label(data), batch.partition, view)
-        pending = rows["pending"].get(keys)
-        for key, row, label in zip(keys, pending, told, strict=True):
+        pending = dict(zip(keys, rows["pending"].get(keys), strict=True))
+        for key, label in zip(keys, told, strict=True):
+            row = pending.pop(key, None)  # the first label answers; a second one waits like one that came alone
             if row is not None:
                 joined.append((key, row, label))
             else:
