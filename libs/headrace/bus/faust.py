@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -25,6 +26,7 @@ from yarl import URL
 from headrace.bus.engine import Engine
 from headrace.bus.records import Incoming, Outgoing, Transaction
 from headrace.contracts.topics import LEDGER
+from headrace.local.settings import Settings
 from headrace.telemetry.health import Health
 
 LOG = logging.getLogger("headrace.bus")
@@ -39,7 +41,7 @@ class FaustRunner:
     def __init__(
         self,
         engine: Engine,
-        bootstrap: str,
+        settings: Settings,
         registered: Sequence[Incoming],
         closed: Mapping[str, int],
         health: Health,
@@ -49,7 +51,8 @@ class FaustRunner:
         for pipeline in engine.receive(registered):
             engine.open_pipeline(pipeline)
         topics = sorted([*engine.control_topics, *(t for p in closed for t in self._topics(p))])
-        self.app = application(group_of(engine.service.name, topics), bootstrap)
+        name = group_of(engine.service.name, topics)
+        self.app = application(name, settings.bootstrap, settings.home / "faust")
         source = self.app.topic(
             *topics,
             key_type=bytes,
@@ -134,12 +137,16 @@ def group_of(service: str, topics: Sequence[str]) -> str:
     return f"headrace.{service}.{hashlib.sha256(' '.join(topics).encode()).hexdigest()[:8]}"
 
 
-def application(name: str, bootstrap: str) -> faust.App:
-    """Return a Faust application without web server, leader topic and tables that reads committed records only."""
+def application(name: str, bootstrap: str, folder: Path) -> faust.App:
+    """Return a Faust application without web server, leader topic and tables that reads committed records only.
+
+    Faust makes its data folder even so: ``folder``.
+    """
     app = faust.App(
         name,
         broker=[URL(f"kafka://{server}") for server in bootstrap.split(",")],
         store="memory://",
+        datadir=folder,
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,

@@ -35,7 +35,7 @@ def run_faust(service: Service, *, patience: float) -> None:
     definitions = _definitions(registered, registry)
     watch = LedgerWatch(service, definitions, settings.bootstrap, registry)
     engine = Engine(service, registry, open_store(settings.home), max_batch=settings.max_batch)
-    runner = FaustRunner(engine, settings.bootstrap, registered, watch.history(), health)
+    runner = FaustRunner(engine, settings, registered, watch.history(), health)
     watch.guard(patience, health.failed)
     execute(runner)
 
