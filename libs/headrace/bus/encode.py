@@ -13,7 +13,7 @@ from headrace.bus.records import Outgoing, trace_headers
 from headrace.bus.schemas import Registry, Schema, codec, record_schema, subject
 from headrace.bus.service import Batch, Emit
 from headrace.contracts.arrow import arrow_schema
-from headrace.contracts.frame import frame
+from headrace.contracts.frame import header
 from headrace.contracts.topics import Topic
 from headrace.pipeline.definition import Definition
 
@@ -61,7 +61,7 @@ class Writer:
         ids = self._ids(columns, keys, tick)
         causes = columns["event_id"].fill_null("").to_pylist() if "event_id" in names else ids
         headers = trace_headers(self.topic, self.kind, ids, causes, self._times(columns))
-        values = frame(self.schema_id, codec(self.schema).encode(columns))
+        values = codec(self.schema).encode(columns, header(self.schema_id))
         return [
             Outgoing(self.topic, partition, (key or "").encode(), value, h)
             for key, value, h in zip(keys, values, headers, strict=True)

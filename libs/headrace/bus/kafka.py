@@ -250,7 +250,9 @@ def wait_for_topics(client: Consumer, topics: Sequence[str], timeout: float, goi
             return True
         if time.monotonic() > deadline:
             raise UnreachableError(
-                "the broker does not answer or has no Headrace topics", f"missing: {missing[0]}", "headrace up"
+                "the broker does not answer or has no Headrace topics",
+                f"missing: {missing[0]}",
+                "headrace up",
             )
         time.sleep(0.1)
     return False

@@ -30,7 +30,6 @@ from headrace.local.settings import Settings
 from headrace.pipeline.definition import Definition
 from headrace.sources.pipelines import read_all as read_pipelines
 
-_ONE_PARTITION = {"ticks", "steps", "ledger"}
 _COMPACTED = {"cleanup.policy": "compact", "segment.bytes": "16777216", "min.cleanable.dirty.ratio": "0.2"}
 
 
@@ -65,8 +64,9 @@ def create_topics(settings: Settings, definitions: Iterable[Definition], service
     wanted = [_topic(t, t.name(), 1) for t in CONTROL_TOPICS]
     for definition in definitions:
         for topic in PIPELINE_TOPICS:
-            partitions = 1 if topic.stream in _ONE_PARTITION else definition.partitions
-            wanted.append(_topic(topic, topic.name(definition.name), partitions))
+            partitions = catalogue.topics()[topic.stream].partitions
+            count = partitions if isinstance(partitions, int) else definition.partitions
+            wanted.append(_topic(topic, topic.name(definition.name), count))
         for service in services:
             name = changelog(service.name, definition.name)
             wanted.append(NewTopic(name, definition.partitions, 1, config=_COMPACTED))

@@ -15,7 +15,12 @@ def unframe(value: bytes | None) -> tuple[int, bytes]:
     return _HEADER.unpack_from(value)[1], value[SIZE:]
 
 
+def header(schema_id: int) -> bytes:
+    """Return the five bytes that stand before a body."""
+    return _HEADER.pack(0, schema_id)
+
+
 def frame(schema_id: int, bodies: Iterable[bytes]) -> list[bytes]:
     """Return each body behind the header for ``schema_id``."""
-    header = _HEADER.pack(0, schema_id)
-    return [header + body for body in bodies]
+    begin = header(schema_id)
+    return [begin + body for body in bodies]

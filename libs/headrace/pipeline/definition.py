@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from headrace.pipeline.durations import Duration
 
@@ -27,7 +26,9 @@ class RecordType(Part):
     """One record type on the raw topic, with the columns that say who, when and what it is about."""
 
     contract: dict[str, Any] = Field(description="The Avro record schema; in a file, a path to its .avsc")
-    role: Literal["event", "label", "fact"] = Field(description="event: gets a prediction; label: answers one")
+    role: Literal["event", "label", "fact"] = Field(
+        description="event: gets a prediction; label: answers one"
+    )
     id: Column = Field(description="Column with the id that no other record of this type has")
     key: list[Column] = Field(min_length=1, description="Columns of the entity key, joined by a colon")
     time: Column = Field(description="Column with the event time (timestamp-micros)")
@@ -55,7 +56,9 @@ class Label(Part):
 
     record: str
     sql: str = Field(description="The label over the label record's columns (Polars SQL)")
-    maturity: Duration = Field(3 * DAY, description="After this much event time an event counts as unlabelled")
+    maturity: Duration = Field(
+        3 * DAY, description="After this much event time an event counts as unlabelled"
+    )
     classes: list[str] | None = Field(None, description="Class names in order; null for regression")
 
 
@@ -72,7 +75,9 @@ class WindowFeature(Part):
 
     name: Column
     record: str
-    group_by: Column = Field(description="Column of the windowed record, and of the event unless event_column says")
+    group_by: Column = Field(
+        description="Column of the windowed record, and of the event unless event_column says"
+    )
     event_column: Column | None = None
     value: str = Field("1", description="What is aggregated (Polars SQL over the windowed record)")
     aggregate: Literal["count", "sum", "mean"] = "mean"
@@ -87,6 +92,13 @@ class FeatureView(Part):
     version: int = 1
     rows: list[RowFeature]
     windows: list[WindowFeature] = []
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> "FeatureView":
+        taken = {"label", "tick", "event_id", "event_time"} & set(self.names)
+        if taken or len(set(self.names)) < len(self.names):
+            raise ValueError(f"feature names must differ, and not be {sorted(taken) or 'given twice'}")
+        return self
 
     @property
     def names(self) -> list[str]:
@@ -110,8 +122,12 @@ class Estimator(Part):
 class Training(Part):
     """When to train, and on what."""
 
-    first_at: datetime | None = Field(None, description="Event time of the first training (with an offset)")
-    train_after: int = Field(1000, ge=10, description="Matured labels before the first training, without first_at")
+    first_at: AwareDatetime | None = Field(
+        None, description="Event time of the first training (with an offset)"
+    )
+    train_after: int = Field(
+        1000, ge=10, description="Matured labels before the first training, without first_at"
+    )
     every: Duration | None = Field(None, description="Schedule: event time between trainings")
     learn_every: int = Field(200, ge=1, description="online only: labels between two published snapshots")
     cooldown: Duration = Field(14 * DAY, description="Event time that must pass between two trainings")
@@ -166,7 +182,9 @@ class Definition(Part):
     partitions: int = Field(1, ge=1)
     clock: Clock = Clock()
     records: dict[str, RecordType]
-    dedupe: Duration = Field(3 * DAY, description="How long an accepted event id is remembered, in event time")
+    dedupe: Duration = Field(
+        3 * DAY, description="How long an accepted event id is remembered, in event time"
+    )
     rules: list[Rule] = []
     label: Label
     features: FeatureView
@@ -182,9 +200,15 @@ class Definition(Part):
         events = [n for n, r in self.records.items() if r.role == "event"]
         if len(events) != 1:
             raise ValueError(f"exactly one record type has the role event; found {events}")
-        named = {self.label.record, *(r.record for r in self.rules), *(w.record for w in self.features.windows)}
+        named = {
+            self.label.record,
+            *(r.record for r in self.rules),
+            *(w.record for w in self.features.windows),
+        }
         if missing := named - set(self.records):
-            raise ValueError(f"unknown record types {sorted(missing)}; the file declares {sorted(self.records)}")
+            raise ValueError(
+                f"unknown record types {sorted(missing)}; the file declares {sorted(self.records)}"
+            )
         if self.records[self.label.record].joins is None:
             raise ValueError(f"record type {self.label.record} needs `joins`: the column with the event's id")
         for window in self.features.windows:

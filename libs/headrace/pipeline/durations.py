@@ -15,7 +15,9 @@ def parse(text: object) -> int:
         return text
     found = _FORM.match(str(text))
     if not found:
-        raise ValueError(f"{text!r} is not a duration; write a whole number and a unit, such as 90s, 5m, 3h or 2d")
+        raise ValueError(
+            f"{text!r} is not a duration; write a whole number and a unit, such as 90s, 5m, 3h or 2d"
+        )
     return int(found[1]) * UNITS[found[2]]
 
 

@@ -21,6 +21,7 @@ from headrace.bus.service import Artifacts, Service
 from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.frame import frame
 from headrace.contracts.topics import EVENTS, PIPELINES, STEPS, Topic
+from headrace.errors import HeadraceError
 from headrace.pipeline.definition import Definition
 
 Row = Mapping[str, Any]
@@ -204,9 +205,13 @@ class MemoryLoop:
             self._done[requests.name()] = len(self.log.partitions[requests.name(), 0])
             for _, _, fields in decode_plain(records, self.registry):
                 payload = {**json.loads(fields["payload"]), "effect_id": fields["effect_id"]}
-                result = work[fields["kind"]](payload, tools)  # type: ignore[arg-type]
                 common = {name: fields[name] for name in ("effect_id", "pipeline", "tick", "kind")}
-                self.say(Said(results, "EffectCompleted", {**common, "result": json.dumps(dict(result))}))
+                try:
+                    result = work[fields["kind"]](payload, tools)  # type: ignore[arg-type]
+                except HeadraceError as error:
+                    self.say(Said(results, "EffectFailed", {**common, "error": str(error)}))
+                else:
+                    self.say(Said(results, "EffectCompleted", {**common, "result": json.dumps(dict(result))}))
                 moved = True
         return moved
 
