@@ -39,12 +39,25 @@ class SklearnLearner:
 
     def fit(self, dataset: Dataset) -> bytes:
         """Return the artifact; raise ``TrainingError`` for one class only, or rows the estimator refuses."""
+        columns, model = self.fitted(dataset)
+        manifest = Manifest(
+            kind="batch",
+            task=dataset.task,
+            names=dataset.classes,
+            estimator=self.estimator.path,
+            features=columns.features,
+            categories=columns.categories,
+        )
+        return pack(manifest, {MODEL: skops_store.dumps(model)})
+
+    def fitted(self, dataset: Dataset) -> tuple[encoding.Encoding, Any]:
+        """Return the encoding of the rows and the estimator fitted on it; raises as ``fit``."""
         single_thread()
         columns = encoding.learn(dataset.features)
         model = _seeded(self._unfitted(columns), dataset.seed)
         regression = dataset.task == "regression"
         target = dataset.target if regression else dataset.target.astype(np.int64)
-        if not regression and len(np.unique(target)) < 2:  # noqa: PLR2004 - a class and another
+        if not regression and len(np.unique(target)) == 1:
             raise TrainingError(
                 "all labels are of one class", "a classifier needs two", "wait for more labels"
             )
@@ -52,11 +65,7 @@ class SklearnLearner:
             model.fit(columns.matrix(dataset.features), target)
         except ValueError as error:
             raise TrainingError(f"{self.estimator.path} refused the rows", str(error)) from error
-        manifest = Manifest(
-            kind="batch", task=dataset.task, names=dataset.classes, estimator=self.estimator.path,
-            features=columns.features, categories=columns.categories,
-        )  # fmt: skip
-        return pack(manifest, {MODEL: skops_store.dumps(model)})
+        return columns, model
 
     def _unfitted(self, columns: encoding.Encoding) -> Any:
         found = named(self.estimator.path)
