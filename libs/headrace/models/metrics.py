@@ -9,7 +9,7 @@ from headrace.models.ports import Floats
 from headrace.pipeline.definition import Task
 
 CLIP = 1e-6
-"""A probability nearer to 0 or 1 counts as this near, so that one surprise costs at most 13.8 nats."""
+"""A smaller probability of what happened counts as this, so that one surprise costs at most 13.8 nats."""
 
 
 def row_losses(task: Task, scores: Floats, target: Floats) -> Floats:
@@ -17,7 +17,7 @@ def row_losses(task: Task, scores: Floats, target: Floats) -> Floats:
     if task == "regression":
         return np.square(scores[:, 0] - target)
     likelihood = scores[np.arange(len(target)), target.astype(np.int64)]
-    return -np.log(np.clip(likelihood, CLIP, 1 - CLIP))
+    return -np.log(np.clip(likelihood, CLIP, 1.0))
 
 
 def mean_loss(task: Task, scores: Floats, target: Floats) -> float:
