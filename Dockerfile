@@ -16,13 +16,10 @@ VOLUME /data
 
 FROM library AS platform
 COPY services/ services/
-WORKDIR /data
 CMD ["python", "-c", "from headrace.bus.provision import provision; from headrace.local.settings import Settings; provision(Settings())"]
 
 FROM library AS service
 ARG SERVICE
 COPY services/${SERVICE}/ services/${SERVICE}/
 ENV SERVICE=${SERVICE}
-# Faust makes a folder where it starts.
-WORKDIR /data
 CMD ["sh", "-c", "exec python -m services.$SERVICE"]
