@@ -37,7 +37,7 @@ def table():
                 n % 50 == 3, None
             ),
             "grade": [["low", "mid", "high"][(i * 37 % 101 + i * 13 % 29) // 44] for i in range(ROWS)],
-            "price": [(i * 37 % 101) * 2.5 + i * 13 % 29 for i in range(ROWS)],
+            "price": [(i * 37 % 101) * 2.5 + (i * 13 % 29) * 9.0 for i in range(ROWS)],
         }
     )
 

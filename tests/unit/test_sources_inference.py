@@ -235,9 +235,9 @@ def test_iso_times_come_through_text_unchanged(moment):
 )
 def test_the_task_is_inferred(tmp_path, label, task):
     rows = "".join(
-        f"2024-01-01T{n // 60:02d}:{n % 60:02d}Z,a,{label[n * 7 % len(label)]}\n" for n in range(200)
+        f"2024-01-01T{n // 60:02d}:{n % 60:02d}Z,a,{label[n * 7 % len(label)]},{n * n % 11}\n" for n in range(200)
     )
-    assert draft(tmp_path, "when,shop,bought\n" + rows).task == task
+    assert draft(tmp_path, "when,shop,bought,x\n" + rows).task == task
 
 
 @pytest.mark.parametrize(
@@ -293,6 +293,13 @@ def test_flights_show_their_leaks():
     asked = ["arr_delay", "arr_time", "air_time", "dep_delay", "dep_time", "carrier", "hour"]
     suspicious = {name for name in asked if leaks.suspicion(raw[name], late)}
     assert suspicious == {"arr_delay", "arr_time", "air_time"}
+
+
+def test_a_file_of_leaks_only_is_refused_with_the_flag(tmp_path):
+    rows = "".join(f"2024-01-01T{n // 60:02d}:{n % 60:02d}Z,a,{n % 7 * 2.5},{n % 7}\n" for n in range(200))
+    with pytest.raises(UsageError, match="no column is left") as told:
+        draft(tmp_path, "when,shop,bought,copy\n" + rows)
+    assert "--include copy" in told.value.why
 
 
 def test_chance_is_no_leak():

@@ -55,8 +55,8 @@ def command(
     What the file leaves open (a swapped day and month, a time without a zone, a missing header) stops with the
     flag to add; everything that was assumed is printed.
     """
-    from headrace.local.settings import Settings  # noqa: PLC0415  (--help does without)
-    from headrace.sources import drafting, inference, tabular  # noqa: PLC0415
+    from headrace.local.settings import Settings
+    from headrace.sources import drafting, inference, tabular
 
     header = columns.split(",") if columns else None
     wishes = inference.Wishes(
@@ -72,7 +72,7 @@ def command(
 
 def report(draft: "Draft", name: str, written: list[Path]) -> dict[str, Any]:
     """Return what ``--json`` prints: task, columns, leaks, assumptions and the files written."""
-    from headrace.sources.drafting import assumptions  # noqa: PLC0415  (--help does without)
+    from headrace.sources.drafting import assumptions
 
     lines = [(line.column, line.kind, line.nulls, line.role, line.assumption) for line in draft.lines]
     return {
@@ -88,14 +88,14 @@ def report(draft: "Draft", name: str, written: list[Path]) -> dict[str, Any]:
 
 
 def _print_json(told: dict[str, Any]) -> None:
-    import json  # noqa: PLC0415  (--help does without)
+    import json
 
     typer.echo(json.dumps(told, indent=2))
 
 
 def _print(told: dict[str, Any]) -> None:
-    from rich.console import Console  # noqa: PLC0415  (--help does without)
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
 
     console = Console()
     table = Table(*COLUMNS, title=f"{told['pipeline']}: {told['rows']} rows", title_justify="left", box=None)

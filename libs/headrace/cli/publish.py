@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from headrace.local.settings import Settings
     from headrace.pipeline.definition import Definition
     from headrace.sources.publisher import Progress
 
@@ -35,10 +36,10 @@ def command(
     The events are checked first; those that break a rule are sent all the same and end as receipts. A publisher
     that was interrupted goes on where it was.
     """
-    from headrace.bus.provision import provision  # noqa: PLC0415  (--help does without)
-    from headrace.bus.registry import ConfluentRegistry  # noqa: PLC0415
-    from headrace.local.settings import Settings  # noqa: PLC0415
-    from headrace.sources import pipelines, publisher, sender  # noqa: PLC0415
+    from headrace.bus.provision import provision
+    from headrace.bus.registry import ConfluentRegistry
+    from headrace.local.settings import Settings
+    from headrace.sources import pipelines, publisher, sender
 
     settings = Settings()
     definition = pipelines.find(name, settings.pipelines)
@@ -46,6 +47,7 @@ def command(
     expected = rejections(definition, tables)
     if not as_json:
         _tell_checks(tables, expected)
+    _require_platform(settings)
     provision(settings)
     target = sender.Target(settings.bootstrap, ConfluentRegistry(settings.registry_url), rate, patience)
     done = publisher.publish(
@@ -59,9 +61,22 @@ def command(
     _tell_end(name, done, expected, as_json=as_json)
 
 
+def _require_platform(settings: "Settings") -> None:
+    """Raise ``UnreachableError`` unless the broker and the registry answer."""
+    from headrace.errors import UnreachableError
+    from headrace.local.answers import kafka_answers, registry_answers
+
+    if not kafka_answers(settings):
+        raise UnreachableError(f"the broker at {settings.bootstrap} does not answer", "", "headrace up")
+    if not registry_answers(settings):
+        raise UnreachableError(
+            f"the schema registry at {settings.registry_url} does not answer", "", "headrace up"
+        )
+
+
 def rejections(definition: "Definition", tables: Mapping[str, "pa.Table"]) -> dict[str, int]:
     """Return how many rows each rule would turn down, asked of the contracts before anything is sent."""
-    from headrace.pipeline.rules import checker  # noqa: PLC0415  (--help does without)
+    from headrace.pipeline.rules import checker
 
     found: dict[str, int] = {}
     for record, table in tables.items():
@@ -74,8 +89,8 @@ def rejections(definition: "Definition", tables: Mapping[str, "pa.Table"]) -> di
 def _tables(
     definition: "Definition", file: Path | None, folder: Path, *, sort: bool
 ) -> Mapping[str, "pa.Table"]:
-    from headrace.errors import UsageError  # noqa: PLC0415  (--help does without)
-    from headrace.sources import reading, source  # noqa: PLC0415
+    from headrace.errors import UsageError
+    from headrace.sources import reading, source
 
     if file is None:
         return source.shipped(definition.name)
@@ -110,7 +125,7 @@ def _quiet(progress: "Progress") -> None:
 
 
 def _tell_end(name: str, done: "Progress", expected: Mapping[str, int], *, as_json: bool) -> None:
-    import json  # noqa: PLC0415  (--help does without)
+    import json
 
     if as_json:
         told: dict[str, Any] = {

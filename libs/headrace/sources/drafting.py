@@ -31,7 +31,7 @@ _STEPS = [
     28 * DAY,
     364 * DAY,
 ]
-_MOST_STEPS, _FEWEST_STEPS, _EVENTS_A_STEP = 400, 20, 50
+_MOST_STEPS, _FEWEST_STEPS, _EVENTS_A_STEP = 400, 20, 10
 _HOLDOUT_STEPS, _COOLDOWN_STEPS = 7, 14
 _ESTIMATORS = {
     "binary": "sklearn.ensemble:HistGradientBoostingClassifier",
@@ -237,9 +237,10 @@ def _rounded(number: Any) -> float:
 def _policy(draft: Draft) -> dict[str, Any]:
     """Return training, gates, rollout and drift in steps, so that they suit files of any pace."""
     tick, after = step(draft), draft.wishes.train_after
-    judged = min(200, max(30, after // 5))
+    judged = min(200, max(10, after // 8))
     per_step = len(draft.times) / (draft.times.cast(pl.Int64) // tick).n_unique()
-    holdout = min(max(_HOLDOUT_STEPS, ceil(1.5 * judged / per_step)), max(1, int(after / per_step / 2)))
+    wanted, quarter = max(_HOLDOUT_STEPS, ceil(1.5 * judged / per_step)), int(after / per_step / 4)
+    holdout = max(1, min(wanted, quarter))  # most of the first training's rows must be left to learn from
     return {
         "training": {
             "train_after": after,
@@ -257,7 +258,7 @@ def _loss_scale(draft: Draft) -> dict[str, float]:
     if draft.task != "regression":
         return {}
     variance = float(np.var(draft.label.drop_nulls().to_numpy()))
-    return {"margin": _rounded(0.01 * variance), "bound": _rounded(0.05 * variance)}
+    return {"margin": _rounded(0.01 * variance), "bound": _rounded(0.03 * variance)}
 
 
 def _label_instant(draft: Draft) -> Instant | None:

@@ -93,7 +93,15 @@ def infer(sheet: Sheet, wishes: Wishes) -> Draft:
     left = _leaks(found, wishes, label)
     forms = {wishes.time: time_form} | ({str(wishes.label_time): label_form} if label_form else {})
     lines = _lines(found, wishes, left, forms)
+    if not any(line.role == "feature" for line in lines) and not {*wishes.key} & {*wishes.include}:
+        raise _nothing_left(lines)
     return Draft(sheet, wishes, task, lines, label, times, time_form, delay, label_times, label_form, left)
+
+
+def _nothing_left(lines: Sequence[Line]) -> UsageError:
+    out = [line for line in lines if line.role == "left out"]
+    why = "; ".join(f"{line.column}: {line.assumption}" for line in out) or "the file has no other columns"
+    return UsageError("no column is left to predict from", why, "--include COL keeps one of them")
 
 
 def known_task(task: str | None) -> Task | None:

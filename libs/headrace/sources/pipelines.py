@@ -148,6 +148,10 @@ def _check_groups(path: Path, root: yaml.MappingNode, definition: Definition) ->
 
 def _check_expressions(path: Path, definition: Definition) -> None:
     """Compile every rule, label and feature, so that a mistake is found here and not in a service."""
+    if not definition.features.names:
+        raise ConfigurationError(
+            f"{path}: features has neither rows nor windows", "a model needs one", "add a feature"
+        )
     try:
         for name in definition.records:
             checker(definition, name)
