@@ -54,13 +54,13 @@ class Trainer:
 def holdout_from(rows: pa.Table, declared: int) -> int:
     """Return the event time (microseconds) from which rows are held out.
 
-    That is the declared one, unless more than half of the rows come after it: a stream that is young, or that was
-    published in one go, is judged on its last fifth.
+    That is the declared one, unless more than half of the rows come after it, or none: a stream that is young, that
+    was published in one go or has ended is judged on its last fifth.
     """
     if not rows.num_rows:
         return declared
     times = np.sort(rows["event_time"].cast(pa.int64()).to_numpy())
-    if 2 * np.searchsorted(times, declared) >= len(times):
+    if len(times) <= 2 * np.searchsorted(times, declared) < 2 * len(times):
         return declared
     return int(times[int((1 - HELD_OUT) * len(times))])
 
