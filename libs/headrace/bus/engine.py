@@ -181,14 +181,18 @@ def decode_plain(messages: Iterable[Incoming], registry: Registry) -> list[tuple
         BrokenRecordError: when a record cannot be decoded.
     """
     found = []
-    for message in messages:
-        schema_id, body = unframe(message.value or b"")
+    for schema_id, group in groupby(messages, key=lambda m: unframe(m.value or b"")[0]):
+        run = list(group)
         schema = registry.schema(schema_id)
-        where = f"{message.topic}/{message.partition}@{message.offset}"
         if schema is None:
-            raise BrokenRecordError(where, f"schema id {schema_id} is unknown")
-        decoded = codec(schema).decode([body])
-        if decoded.errors:
-            raise BrokenRecordError(where, decoded.errors[0])
-        found.append((message.offset, str(schema["name"]), plain(decoded.columns)[0]))
+            raise BrokenRecordError(_coordinates(run[0]), f"schema id {schema_id} is unknown")
+        decoded = codec(schema).decode([unframe(m.value)[1] for m in run])
+        for place, why in decoded.errors.items():
+            raise BrokenRecordError(_coordinates(run[place]), why)
+        rows = zip(run, plain(decoded.columns), strict=True)
+        found += [(m.offset, str(schema["name"]), fields) for m, fields in rows]
     return found
+
+
+def _coordinates(message: Incoming) -> str:
+    return f"{message.topic}/{message.partition}@{message.offset}"
