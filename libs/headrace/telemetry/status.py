@@ -1,86 +1,112 @@
-"""What every pipeline has done, from its own records: ticks, ledger and deployments; consumer lag is never asked."""
+"""The overview of a running installation: read once for a status, or followed by a thread for a live view."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import threading
+import time
 from typing import Any
 
-from headrace.bus.engine import decode_plain
-from headrace.bus.reading import KafkaLog, Log, records, whole
-from headrace.bus.registry import ConfluentRegistry
-from headrace.bus.schemas import Registry
-from headrace.contracts.topics import DEPLOYMENTS, LEDGER, OUTCOMES, PIPELINES, PREDICTIONS, REJECTED, TICKS
-from headrace.local.settings import Settings
-from headrace.pipeline.definition import Definition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
-Fields = Mapping[str, Any]
+from headrace.bus.engine import decode_plain
+from headrace.bus.kafka import consumer, incoming, received
+from headrace.bus.registry import ConfluentRegistry
+from headrace.local.settings import Settings
+from headrace.telemetry.decisions import Decision
+from headrace.telemetry.overview import CONTROLS, STREAMS, Overview
+
+MOST = 5_000  # records taken at once
 
 
 def pipelines(settings: Settings) -> list[dict[str, Any]]:
-    """Return one row a pipeline: name, events, rejected, predictions, outcomes, champion, lag, tick and its time.
-
-    ``lag`` is how many ticks the slowest stage is behind the clock, and how many seconds of the pipeline's time.
+    """Return every pipeline's counts, champion and lag as the log has them now.
 
     Raises:
-        UnreachableError: when the broker does not answer.
+        UnreachableError: when the registry does not answer.
+        KafkaException: when the broker does not.
     """
-    registry = ConfluentRegistry(settings.registry_url)
-    with KafkaLog(settings.bootstrap) as log:
-        return told(log, registry)
+    follower = Follower(settings)
+    follower.catch_up()
+    follower.close()
+    return follower.report()
 
 
-def told(log: Log, registry: Registry) -> list[dict[str, Any]]:
-    """Return the rows of all pipelines a log knows, by name."""
-    if PIPELINES.name() not in log.topics():
-        return []
-    found = decode_plain((r for held in whole(log, PIPELINES.name()).values() for r in held), registry)
-    latest = {fields["pipeline"]: fields for _, _, fields in found}
-    return [_pipeline(log, registry, latest[name]) for name in sorted(latest)]
+class Follower:
+    """Keeps an overview of all pipelines, those registered later included.
+
+    Use :meth:`catch_up` for the state now, or :meth:`start` for a thread that keeps it; reading is safe from any
+    thread.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._registry = ConfluentRegistry(settings.registry_url)
+        self._consumer = consumer(settings.bootstrap, "headrace.overview", **{"fetch.wait.max.ms": 20})
+        known = self._consumer.list_topics(timeout=10).topics
+        self._behind: set[tuple[str, int]] = set()
+        self._overview, self._lock = Overview(), threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="overview", daemon=True)
+        self._consumer.assign([])
+        self._add(t.name() for t in CONTROLS if t.name() in known)
+
+    def catch_up(self) -> None:
+        """Read to the ends as they are."""
+        while self._behind:
+            self._read(0.2)
+
+    def start(self) -> None:
+        """Keep up with the log in a thread."""
+        self._thread.start()
+
+    def alive(self) -> bool:
+        """Tell whether the thread keeps up; an error has ended it otherwise."""
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._consumer.close()
+
+    def report(self) -> list[dict[str, Any]]:
+        """Return all pipelines as plain values."""
+        with self._lock:
+            return self._overview.report(_now())
+
+    def decisions(self, pipeline: str) -> list[Decision]:
+        """Return a pipeline's last decisions, oldest first; none for a pipeline that is not there."""
+        with self._lock:
+            state = self._overview.pipelines.get(pipeline)
+            return sorted(state.decisions, key=lambda d: d.appended) if state else []
+
+    def _keep(self) -> None:
+        while not self._stop.is_set():
+            self._read(0.2)
+
+    def _add(self, topics: Any) -> None:
+        wanted = [TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in topics]
+        self._consumer.incremental_assign(wanted)
+        self._behind |= {(t.topic, t.partition) for t in wanted}
+
+    def _read(self, wait: float) -> None:
+        first = self._consumer.poll(wait)
+        messages = [first, *self._consumer.consume(MOST, 0)] if first is not None else []
+        found = []
+        for message in messages:
+            if received(message):
+                found.append(message)
+            elif message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- the client's own name for it
+                self._behind.discard((message.topic(), message.partition()))
+        self._take(found)
+
+    def _take(self, messages: list[Any]) -> None:
+        records = decode_plain([incoming(m) for m in messages], self._registry)
+        with self._lock:
+            known = set(self._overview.pipelines)
+            for message, (_, name, fields) in zip(messages, records, strict=True):
+                self._overview.take(name, fields, message.timestamp()[1])
+            new = set(self._overview.pipelines) - known
+        self._add(t.name(p) for p in sorted(new) for t in STREAMS)
 
 
-def _pipeline(log: Log, registry: Registry, registered: Fields) -> dict[str, Any]:
-    name = registered["pipeline"]
-    definition = Definition.model_validate_json(registered["definition"])
-    entries = [f for _, _, f in records(log, registry, LEDGER.name(name), name)]
-    ticks = {f["n"]: f["time"] for _, _, f in records(log, registry, TICKS.name(name), name)}
-    out = Counter[str]()
-    for entry in entries:
-        out.update(entry["records_out"])
-    refused = decode_plain((r for held in whole(log, REJECTED.name(name)).values() for r in held), registry)
-    rejected = sum(1 for _, _, f in refused if f["record"] in (definition.event, None))
-    predictions = out[PREDICTIONS.name(name)]
-    newest = max(ticks, default=0)
-    behind = newest - _closed(entries, registered["stages"])
-    return {
-        "name": name,
-        "events": predictions + rejected,
-        "rejected": len(refused),
-        "predictions": predictions,
-        "outcomes": out[OUTCOMES.name(name)],
-        "champion": _champion(log, registry, name),
-        "lag": {"ticks": behind, "seconds": _seconds(ticks, newest, behind)},
-        "tick": newest,
-        "time": ticks.get(newest),
-    }
-
-
-def _closed(entries: Sequence[Fields], stages: Sequence[str]) -> int:
-    """Return the last tick that every stage has closed."""
-    last = dict.fromkeys(stages, 0)
-    for entry in entries:
-        stage = f"{entry['service']}/{entry['partition']}"
-        last[stage] = max(last.get(stage, 0), entry["tick"])
-    return min((last[stage] for stage in stages), default=0)
-
-
-def _seconds(ticks: Mapping[int, int], newest: int, behind: int) -> float:
-    closed = ticks.get(newest - behind)
-    return 0.0 if closed is None or not behind else (ticks[newest] - closed) / 1e6
-
-
-def _champion(log: Log, registry: Registry, name: str) -> str | None:
-    moved = [
-        f
-        for _, record, f in records(log, registry, DEPLOYMENTS.name(), name)
-        if record in ("Promoted", "RolledBack")
-    ]
-    return f"{moved[-1]['model_name']} v{moved[-1]['version']}" if moved else None
+def _now() -> int:
+    return time.time_ns() // 1_000_000
