@@ -1,0 +1,1 @@
+"""Audit: signed heads over the ledger."""

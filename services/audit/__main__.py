@@ -1,0 +1,8 @@
+"""Run audit: ``python -m services.audit``."""
+
+from headrace.bus.run import run_observer
+from headrace.local.settings import Settings
+from services.audit.service import observer
+
+if __name__ == "__main__":
+    run_observer("audit", observer(Settings()), wait=0.5)
