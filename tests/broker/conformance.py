@@ -3,6 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from itertools import count
+from typing import ClassVar
 
 import pyarrow as pa
 from confluent_kafka import TopicPartition
@@ -13,6 +14,7 @@ from headrace.bus.engine import Engine, decode_plain
 from headrace.bus.kafka import KafkaRunner, consumer, producer, read_all, send
 from headrace.bus.memory import MemoryLog, MemoryRunner, settle
 from headrace.bus.observer import Said, encoded
+from headrace.bus.provision import stage_names
 from headrace.bus.records import Outgoing
 from headrace.bus.registry import ConfluentRegistry
 from headrace.bus.schemas import MemoryRegistry, codec, record_schema
@@ -64,13 +66,19 @@ class Once:
 class Rig(ABC):
     """One kind of log, with the shop pipeline under a name of its own registered on it."""
 
+    services = DATA_PLANE
+    changes: ClassVar = {}
+
     def __init__(self, name, registry):
-        self.definition, self.registry = SHOP.model_copy(update={"name": name}), registry
+        self.definition, self.registry = SHOP.model_copy(update={"name": name, **self.changes}), registry
         self.artifacts = MemoryArtifacts()
         self.encoder = Encoder(registry)
         self.create()
         told = {"pipeline": name, "tick": -1, "digest": self.definition.digest}
-        registered = told | {"definition": self.definition.canonical(), "stages": []}
+        registered = told | {
+            "definition": self.definition.canonical(),
+            "stages": stage_names(self.services, 1),
+        }
         self.say(Said(PIPELINES, "PipelineRegistered", registered))
 
     @abstractmethod
@@ -180,7 +188,7 @@ class KafkaRig(Rig):
     def create(self):
         """Create the topics; the control topics anew, so that no engine opens the pipeline of another check."""
         names = [t.name(self.definition.name) for t in (*PIPELINE_TOPICS, *CONTROL_TOPICS)]
-        names += [changelog(s.name, self.definition.name) for s in DATA_PLANE]
+        names += [changelog(s.name, self.definition.name) for s in self.services]
         self._admin = AdminClient({"bootstrap.servers": self.bootstrap})
         old = sorted(set(names) & set(self._admin.list_topics(timeout=10).topics))
         _done(self._admin.delete_topics(old) if old else {})
