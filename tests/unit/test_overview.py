@@ -71,9 +71,9 @@ def test_the_champion_follows_promotions_and_rollbacks() -> None:
     overview = Overview()
     for record, version in (("Promoted", 1), ("ShadowStarted", 2), ("Promoted", 2), ("RolledBack", 1)):
         example = catalogue.example(record)
-        overview.take(record, {**example, "pipeline": "p", "version": version}, 0)
+        overview.take(record, {**example, "pipeline": "p", "model_name": "departures", "version": version}, 0)
     (told,) = overview.report(0)
-    assert (told["champion"], told["challenger"]) == ("v1", None)
+    assert (told["champion"], told["challenger"]) == ("departures v1", None)
     assert told["decisions"] == {"Promoted": 2, "ShadowStarted": 1, "RolledBack": 1}
 
 

@@ -24,7 +24,7 @@ from headrace.contracts.topics import (
     TICKS,
     Topic,
 )  # fmt: skip
-from headrace.models.deployed import Deployed, fold
+from headrace.models.deployed import Deployed, Version, fold
 from headrace.telemetry.decisions import Decision, decision
 
 Fields = Mapping[str, Any]
@@ -109,19 +109,24 @@ class PipelineState:
         return sum(count for at, count in self.recent if at > now - RATE_SECONDS * 1_000) / RATE_SECONDS
 
     def report(self, now: int) -> dict[str, Any]:
-        """Return the pipeline as plain values; ``events`` are those refused plus those that got a feature vector."""
+        """Return the pipeline as plain values; ``events`` are those refused plus those that got a feature vector.
+
+        A champion of None means that the declared prior answers.
+        """
         services = [self._service(name, now) for name in sorted({s.rsplit("/", 1)[0] for s in self.stages})]
         rejected = self._sums("ingestion").rejected
+        slowest = max(
+            (s["lag"] for s in services), key=lambda lag: lag["ticks"], default={"ticks": 0, "seconds": 0.0}
+        )
         return {
             "name": self.name,
             "events": self._out("features", FEATURES) + rejected,
             "rejected": rejected,
             "predictions": self._out("serving", PREDICTIONS),
             "outcomes": self._out("monitoring", OUTCOMES),
-            "champion": f"v{self.deployed.champion.version}" if self.deployed.champion else "prior",
-            "challenger": f"v{self.deployed.challenger.version}" if self.deployed.challenger else None,
-            "lag": max((s["lag"] for s in services), default=0),
-            "lag_seconds": max((s["lag_seconds"] for s in services), default=0.0),
+            "champion": _named(self.deployed.champion),
+            "challenger": _named(self.deployed.challenger),
+            "lag": slowest,
             "tick": self.tick["n"] if self.tick else 0,
             "time": self.tick["time"] if self.tick else None,
             "records": self._sums("ingestion").records_in,
@@ -135,8 +140,7 @@ class PipelineState:
         sums = self._sums(name)
         return {
             "name": name,
-            "lag": ticks,
-            "lag_seconds": round(seconds, 3),
+            "lag": {"ticks": ticks, "seconds": round(seconds, 3)},
             "records_in": sums.records_in,
             "records_out": sum(sums.out.values()),
             "rejected": sums.rejected,
@@ -154,6 +158,10 @@ class PipelineState:
         done = min((self.closed.get(lane, 0) for lane in lanes), default=0)
         for n in [n for n in self.issued if n <= done]:
             del self.issued[n]
+
+
+def _named(version: Version | None) -> str | None:
+    return f"{version.name} v{version.version}" if version else None
 
 
 _ROLLOUTS = ("ShadowStarted", "ShadowRefused", "Promoted", "RolledBack")

@@ -4,29 +4,32 @@ import threading
 import time
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from headrace.bus.engine import decode_plain
 from headrace.bus.kafka import consumer, incoming, received
 from headrace.bus.registry import ConfluentRegistry
+from headrace.errors import UnreachableError
 from headrace.local.settings import Settings
 from headrace.telemetry.decisions import Decision
 from headrace.telemetry.overview import CONTROLS, STREAMS, Overview
 
 MOST = 5_000  # records taken at once
+_TOLD = ("name", "events", "rejected", "predictions", "outcomes", "champion", "lag", "tick", "time")
 
 
 def pipelines(settings: Settings) -> list[dict[str, Any]]:
-    """Return every pipeline's counts, champion and lag as the log has them now.
+    """Return one row a pipeline: name, events, rejected, predictions, outcomes, champion, lag, tick and its time.
+
+    ``lag`` says how many ticks the slowest stage has open, and for how many seconds the first of them.
 
     Raises:
-        UnreachableError: when the registry does not answer.
-        KafkaException: when the broker does not.
+        UnreachableError: when the broker or the registry does not answer.
     """
     follower = Follower(settings)
     follower.catch_up()
     follower.close()
-    return follower.report()
+    return [{name: told[name] for name in _TOLD} for told in follower.report()]
 
 
 class Follower:
@@ -39,7 +42,7 @@ class Follower:
     def __init__(self, settings: Settings) -> None:
         self._registry = ConfluentRegistry(settings.registry_url)
         self._consumer = consumer(settings.bootstrap, "headrace.overview", **{"fetch.wait.max.ms": 20})
-        known = self._consumer.list_topics(timeout=10).topics
+        known = _topics(self._consumer, settings.bootstrap)
         self._behind: set[tuple[str, int]] = set()
         self._overview, self._lock = Overview(), threading.Lock()
         self._stop = threading.Event()
@@ -106,6 +109,15 @@ class Follower:
                 self._overview.take(name, fields, message.timestamp()[1])
             new = set(self._overview.pipelines) - known
         self._add(t.name(p) for p in sorted(new) for t in STREAMS)
+
+
+def _topics(client: Consumer, bootstrap: str) -> set[str]:
+    try:
+        return set(client.list_topics(timeout=10).topics)
+    except KafkaException as error:
+        raise UnreachableError(
+            f"the broker at {bootstrap} does not answer", str(error), "headrace up"
+        ) from error
 
 
 def _now() -> int:
