@@ -143,7 +143,9 @@ def _join(batch: Batch, rows: Rows, view: View) -> list[Joined]:
         told = _told(found.columns, view.label(data), batch.partition, view)
         pending = dict(zip(keys, rows["pending"].get(keys), strict=True))
         for key, label in zip(keys, told, strict=True):
-            row = pending.pop(key, None)  # the first label answers; a second one waits like one that came alone
+            row = pending.pop(
+                key, None
+            )  # the first label answers; a second one waits like one that came alone
             if row is not None:
                 joined.append((key, row, label))
             else:

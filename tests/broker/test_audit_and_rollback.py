@@ -9,7 +9,8 @@ from contextlib import closing
 import numpy as np
 import pyarrow as pa
 import pytest
-from conformance import DATA_PLANE, PATIENCE, KafkaRig, answers, orders
+from conformance import answers, orders
+from rigs import DATA_PLANE, PATIENCE, KafkaRig
 
 from headrace.bus.kafka import producer, send
 from headrace.bus.observer import KafkaObserver, Said

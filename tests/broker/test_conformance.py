@@ -6,9 +6,6 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 from conformance import (
     CHECKS,
-    AbortingRunner,
-    KafkaRig,
-    MemoryRig,
     check_a_new_replica_goes_on_where_the_last_one_was,
     check_a_reader_sees_committed_records_only,
     check_a_tick_closes_at_its_end_even_where_no_record_lies,
@@ -17,9 +14,8 @@ from conformance import (
     check_offsets_and_outputs_become_visible_together,
     check_records_come_back_as_they_were_appended,
     check_state_comes_back_from_the_changelog,
-    fresh_name,
-    never,
 )
+from rigs import AbortingRunner, KafkaRig, MemoryRig, fresh_name, never
 
 from headrace.bus.kafka import consumer, incoming
 from headrace.contracts.topics import EVENTS

@@ -235,7 +235,8 @@ def test_iso_times_come_through_text_unchanged(moment):
 )
 def test_the_task_is_inferred(tmp_path, label, task):
     rows = "".join(
-        f"2024-01-01T{n // 60:02d}:{n % 60:02d}Z,a,{label[n * 7 % len(label)]},{n * n % 11}\n" for n in range(200)
+        f"2024-01-01T{n // 60:02d}:{n % 60:02d}Z,a,{label[n * 7 % len(label)]},{n * n % 11}\n"
+        for n in range(200)
     )
     assert draft(tmp_path, "when,shop,bought,x\n" + rows).task == task
 

@@ -92,7 +92,9 @@ def replay(
         for (name, partition), end in plan.ends.items():
             engine.reached(name, partition, end)
     settle(runners)
-    lanes = [lane for engine in engines for (name, _), lane in engine.lanes.items() if name == recording.pipeline]
+    lanes = [
+        lane for engine in engines for (name, _), lane in engine.lanes.items() if name == recording.pipeline
+    ]
     done = min((lane.progress.tick for lane in lanes), default=0)
     if done <= to_tick:
         raise HeadraceError(
@@ -135,12 +137,16 @@ def _plan(recording: Recording, registry: Registry, from_tick: int, to_tick: int
 
 def first_tick(recording: Recording, registry: Registry, from_tick: int) -> int:
     """Return the tick at which a replay of ``from_tick`` begins: one look-back of event time earlier, or the first."""
-    ticks = {f["n"]: f["time"] for _, _, f in decode_plain(recording.of(TICKS.name(recording.pipeline)), registry)}
+    ticks = {
+        f["n"]: f["time"] for _, _, f in decode_plain(recording.of(TICKS.name(recording.pipeline)), registry)
+    }
     horizon = ticks[from_tick] - _definition(recording, registry).lookback
     return max((n for n, time in ticks.items() if time <= horizon and n < from_tick), default=0) + 1
 
 
-def raw_spans(recording: Recording, registry: Registry, from_tick: int, to_tick: int) -> dict[int, tuple[int, int]]:
+def raw_spans(
+    recording: Recording, registry: Registry, from_tick: int, to_tick: int
+) -> dict[int, tuple[int, int]]:
     """Return the raw offsets, by partition, that a replay of these ticks reads: from ticks, ledger and definition alone."""
     first, cuts = first_tick(recording, registry, from_tick), _cuts(recording, registry)
     partitions = range(_definition(recording, registry).partitions)

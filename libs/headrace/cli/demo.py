@@ -8,7 +8,9 @@ import typer
 
 
 def command(
-    until: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="End before this day of 2013")] = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="End before this day of 2013")
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running at the end")] = False,
     max_batch: Annotated[int | None, typer.Option(min=1, help="Rows a handler gets at once, at most")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file")] = None,
@@ -17,10 +19,10 @@ def command(
 
     Exit code 0 only if nothing was lost, duplicated or reordered, the counts add up and the replay matches.
     """
-    from rich.console import Console  # noqa: PLC0415  (--help does without all of these)
+    from rich.console import Console
 
-    from headrace.demo.run import Options, require_sound, run, write  # noqa: PLC0415
-    from headrace.local.settings import Settings  # noqa: PLC0415
+    from headrace.demo.run import Options, require_sound, run, write
+    from headrace.local.settings import Settings
 
     console = Console()
     settings = Settings(**({"max_batch": max_batch} if max_batch else {}))
@@ -29,5 +31,7 @@ def command(
     if json_file:
         write(report, json_file)
     if keep:
-        console.print("everything is still running: http://127.0.0.1:8900 shows it, `./headrace down` stops it")
+        console.print(
+            "everything is still running: http://127.0.0.1:8900 shows it, `./headrace down` stops it"
+        )
     require_sound(report)

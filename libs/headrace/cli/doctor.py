@@ -7,14 +7,14 @@ import typer
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False) -> None:
     """Check this machine and say what to do about each problem. Exit 5 when there is one."""
-    import json  # noqa: PLC0415  (--help does without all of these)
-    from dataclasses import asdict  # noqa: PLC0415
+    import json
+    from dataclasses import asdict
 
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
-    from headrace.local.checkup import examine  # noqa: PLC0415
-    from headrace.local.platform import Platform  # noqa: PLC0415
-    from headrace.local.settings import Settings  # noqa: PLC0415
+    from headrace.local.checkup import examine
+    from headrace.local.platform import Platform
+    from headrace.local.settings import Settings
 
     findings = examine(Platform(Settings()))
     if as_json:

@@ -11,9 +11,9 @@ def command(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is written")] = False,
 ) -> None:
     """Show the end of a program's log."""
-    from headrace.errors import UsageError  # noqa: PLC0415  (--help does without)
-    from headrace.local.logs import known, tail  # noqa: PLC0415
-    from headrace.local.settings import Settings  # noqa: PLC0415
+    from headrace.errors import UsageError
+    from headrace.local.logs import known, tail
+    from headrace.local.settings import Settings
 
     folder = Settings().log_folder
     if name not in known(folder):

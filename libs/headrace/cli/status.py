@@ -12,9 +12,9 @@ ADDRESSES = ("bootstrap", "registry_url", "mlflow_uri", "database_url", "home")
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False) -> None:
     """Show what runs, how healthy it is, and every pipeline's counts. Exit 5 when something is not healthy."""
-    from headrace.errors import CheckError  # noqa: PLC0415  (--help does without)
-    from headrace.local.platform import Platform  # noqa: PLC0415
-    from headrace.local.settings import Settings  # noqa: PLC0415
+    from headrace.errors import CheckError
+    from headrace.local.platform import Platform
+    from headrace.local.settings import Settings
 
     told = report(Platform(Settings()))
     _print_json(told) if as_json else _print_tables(told)
@@ -26,7 +26,7 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] 
 
 def report(platform: "Platform") -> dict[str, Any]:
     """Return what ``--json`` prints: addresses, programs and, if the broker answers, pipelines."""
-    from headrace.local.answers import kafka_answers  # noqa: PLC0415  (--help does without)
+    from headrace.local.answers import kafka_answers
 
     reachable = kafka_answers(platform.settings)
     return {
@@ -39,7 +39,7 @@ def report(platform: "Platform") -> dict[str, Any]:
 
 
 def _programs(platform: "Platform", *, kafka: bool) -> list[dict[str, Any]]:
-    from headrace.local.answers import registry_answers  # noqa: PLC0415  (--help does without)
+    from headrace.local.answers import registry_answers
 
     ill = platform.unhealthy()
     if not kafka:
@@ -60,20 +60,20 @@ def _programs(platform: "Platform", *, kafka: bool) -> list[dict[str, Any]]:
 
 
 def _pipelines(platform: "Platform") -> list[dict[str, Any]]:
-    from headrace.telemetry.status import pipelines  # noqa: PLC0415  (--help does without)
+    from headrace.telemetry.status import pipelines
 
     return list(pipelines(platform.settings))
 
 
 def _print_json(told: dict[str, Any]) -> None:
-    import json  # noqa: PLC0415  (--help does without)
+    import json
 
     typer.echo(json.dumps(told, indent=2))
 
 
 def _print_tables(told: dict[str, Any]) -> None:
-    from rich.console import Console  # noqa: PLC0415  (--help does without)
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
 
     console = Console()
     for name in ("programs", "pipelines"):

@@ -10,10 +10,10 @@ def command(
     slow: Annotated[bool, typer.Option("--slow", help="Also those that take minutes")] = False,
 ) -> None:
     """Run the tests; arguments that are not known here go to pytest, whose exit code is passed on."""
-    import subprocess  # noqa: PLC0415  (--help does without)
-    import sys  # noqa: PLC0415
+    import subprocess
+    import sys
 
-    from headrace.local.settings import Settings  # noqa: PLC0415
+    from headrace.local.settings import Settings
 
     chosen = [] if slow else ["-m", "not slow"]
     pytest = [sys.executable, "-m", "pytest", *chosen, *(arguments or [])]

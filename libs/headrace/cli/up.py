@@ -9,13 +9,13 @@ def command(
     seconds: Annotated[float, typer.Option("--timeout", help="Seconds to wait for health")] = 60.0,
 ) -> None:
     """Start Kafka, the schema registry and every service; return when all are healthy."""
-    import time  # noqa: PLC0415  (--help does without all of these)
+    import time
 
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
-    from headrace.local.bringup import bring_up  # noqa: PLC0415
-    from headrace.local.platform import Platform  # noqa: PLC0415
-    from headrace.local.settings import Settings  # noqa: PLC0415
+    from headrace.local.bringup import bring_up
+    from headrace.local.platform import Platform
+    from headrace.local.settings import Settings
 
     began = time.monotonic()
     platform = Platform(Settings())

@@ -1,0 +1,1 @@
+"""Pipelines as data: definitions, their schemas, rules, labels and expressions."""
