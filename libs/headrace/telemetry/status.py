@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
@@ -46,7 +47,7 @@ class Follower:
         self._behind: set[tuple[str, int]] = set()
         self._overview, self._lock = Overview(), threading.Lock()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="overview", daemon=True)
+        self._thread: threading.Thread | None = None
         self._consumer.assign([])
         self._add(t.name() for t in CONTROLS if t.name() in known)
 
@@ -55,18 +56,20 @@ class Follower:
         while self._behind:
             self._read(0.2)
 
-    def start(self) -> None:
-        """Keep up with the log in a thread."""
+    def start(self, ended: Callable[[], None]) -> None:
+        """Keep up with the log in a thread; ``ended`` is called when it ends, for whatever reason."""
+        self._thread = threading.Thread(target=self._keep, args=(ended,), name="overview", daemon=True)
         self._thread.start()
 
+    @property
     def alive(self) -> bool:
-        """Tell whether the thread keeps up; an error has ended it otherwise."""
-        return self._thread.is_alive()
+        """Tell whether the thread keeps up; an error of its own has ended it otherwise."""
+        return self._thread is not None and self._thread.is_alive()
 
     def close(self) -> None:
         """Stop reading."""
         self._stop.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
         self._consumer.close()
 
@@ -81,9 +84,12 @@ class Follower:
             state = self._overview.pipelines.get(pipeline)
             return sorted(state.decisions, key=lambda d: d.appended) if state else []
 
-    def _keep(self) -> None:
-        while not self._stop.is_set():
-            self._read(0.2)
+    def _keep(self, ended: Callable[[], None]) -> None:
+        try:
+            while not self._stop.is_set():
+                self._read(0.2)
+        finally:
+            ended()
 
     def _add(self, topics: Any) -> None:
         wanted = [TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in topics]
