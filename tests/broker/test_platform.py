@@ -30,6 +30,8 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["HEADRACE_METRICS_PORT"])), 
 @pytest.fixture
 def settings(tmp_path):
     root = tmp_path / "a checkout, 100% #1"
+    (root / "services").mkdir(parents=True)
+    (root / "services" / "__init__.py").touch()  # or the checkout's own package would be found before it
     for name in ("alpha", "registry"):
         (root / "services" / name).mkdir(parents=True)
         (root / "services" / name / "__main__.py").write_text(HEALTHY)
