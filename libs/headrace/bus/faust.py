@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import signal
+import time
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from faust.worker import Worker
 from mode.supervisors import CrashingSupervisor
 from yarl import URL
 
+from headrace.bus import metering
 from headrace.bus.engine import Engine
 from headrace.bus.records import Incoming, Outgoing, Transaction
 from headrace.contracts.topics import LEDGER
@@ -84,10 +86,14 @@ class FaustRunner:
         if new := self._engine.receive([message]):
             LOG.info("%s is new: starting again to read its topics", new[0])
             os.kill(os.getpid(), signal.SIGTERM)  # the worker's own way to stop
+        began = time.perf_counter()
         while (transaction := self._engine.work()) is not None:
             await self._carry_out(transaction)
             self._engine.commit()
-            self._tell()
+            metering.committed(self._engine.service.name, transaction)
+            metering.took(self._engine.service.name, time.perf_counter() - began)
+            metering.opened(self._health, self._engine)
+            began = time.perf_counter()
 
     async def _carry_out(self, transaction: Transaction) -> None:
         """Send what was not sent in an earlier life: a tick's records, and when they are acked its ledger entry."""
@@ -104,11 +110,6 @@ class FaustRunner:
             record.topic, record.key, record.value, record.partition, None, list(record.headers)
         )
         return sent
-
-    def _tell(self) -> None:
-        for (pipeline, partition), lane in self._engine.lanes.items():
-            newest = next(reversed(self._engine.books[pipeline].ticks), 0)
-            self._health.tick(pipeline, partition, lane.progress.tick, newest)
 
     async def _ready(self, *_: Any, **__: Any) -> None:
         self._health.ready()

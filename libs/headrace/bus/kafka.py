@@ -15,6 +15,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from headrace.bus import metering
 from headrace.bus.engine import Engine
 from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming, Outgoing, Transaction
@@ -99,10 +100,12 @@ class KafkaRunner:
     def pump(self, wait: float = 0.2) -> bool:
         """Read what is new, do one transaction; return whether anything happened."""
         moved = self._read(wait)
+        began = time.perf_counter()
         transaction = self.engine.work()
         if transaction is None:
             return moved
         self._carry_out(transaction)
+        metering.took(self.engine.service.name, time.perf_counter() - began)
         return True
 
     def close(self) -> None:
@@ -177,8 +180,10 @@ class KafkaRunner:
             LOG.warning("transaction aborted and done again: %s", error)
             self._producer.abort_transaction(15)
             self.engine.rollback()
+            metering.aborted(self.engine.service.name)
         else:
             self.engine.commit()
+            metering.committed(self.engine.service.name, transaction)
 
 
 _PASSING = {

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
 
+from headrace.bus import metering
 from headrace.bus.effects import EffectsWorker, Work
 from headrace.bus.engine import Engine
 from headrace.bus.kafka import KafkaRunner
@@ -58,8 +59,7 @@ def run(service: Service, effects: tuple[Topic, Topic, Mapping[str, Work]] | Non
     health.ready()
     while stop.going() and not failed.is_set():
         if runner.pump():
-            for (pipeline, partition), lane in engine.lanes.items():
-                health.tick(pipeline, partition, lane.progress.tick)
+            metering.opened(health, engine)
     runner.close()
     if failed.is_set():
         sys.exit(1)

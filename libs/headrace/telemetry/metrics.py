@@ -8,9 +8,9 @@ from prometheus_client import Counter, Gauge, Histogram
 _LANE = ("service", "pipeline")
 _BATCH_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
-EVENTS_IN = Counter("headrace_events_in", "Records taken in.", _LANE)
+EVENTS_IN = Counter("headrace_events_in", "Records taken in.", ("service",))
 EVENTS_OUT = Counter(
-    "headrace_events_out", "Records written, ledger and changelog excluded.", (*_LANE, "topic")
+    "headrace_events_out", "Records written, ledger and changelog excluded.", ("service", "topic")
 )
 REJECTED = Counter("headrace_rejected", "Records refused with a receipt.", _LANE)
 TRANSACTIONS = Counter("headrace_transactions", "Transactions committed.", ("service",))

@@ -1,0 +1,38 @@
+"""What the runners count for Prometheus; engines and lanes know nothing of it."""
+
+from collections import Counter
+
+from headrace.bus.engine import Engine
+from headrace.bus.records import Transaction
+from headrace.contracts.topics import LEDGER, REJECTED
+from headrace.telemetry import metrics
+from headrace.telemetry.health import Health
+
+
+def took(service: str, seconds: float) -> None:
+    """Note how long a transaction took, from its first record to its end."""
+    metrics.BATCH_SECONDS.labels(service).observe(seconds)
+
+
+def committed(service: str, transaction: Transaction) -> None:
+    """Count a transaction and what it took in and gave out, without ledger and state."""
+    metrics.TRANSACTIONS.labels(service).inc()
+    metrics.EVENTS_IN.labels(service).inc(transaction.rows)
+    for topic, count in Counter(record.topic for record in transaction.produced).items():
+        pipeline = topic.partition(".")[0]
+        if topic == REJECTED.name(pipeline):
+            metrics.REJECTED.labels(service, pipeline).inc(count)
+        if topic != LEDGER.name(pipeline) and not topic.endswith("-changelog.v1"):
+            metrics.EVENTS_OUT.labels(service, topic).inc(count)
+
+
+def aborted(service: str) -> None:
+    """Count a transaction that was undone and will be done again."""
+    metrics.ABORTS.labels(service).inc()
+
+
+def opened(health: Health, engine: Engine) -> None:
+    """Tell the open tick of every lane, and how many ticks of the clock it has not closed."""
+    for (pipeline, partition), lane in engine.lanes.items():
+        newest = next(reversed(engine.books[pipeline].ticks), 0)
+        health.tick(pipeline, partition, lane.progress.tick, newest)
