@@ -24,7 +24,7 @@ class Source(Protocol):
         """Return a pipeline's decisions, oldest first."""
 
     def events(self, pipeline: str, limit: int) -> list[dict[str, Any]]:
-        """Return a pipeline's last answers, newest first."""
+        """Return a pipeline's last answers, newest first, ``limit`` of each record type."""
 
     def healthy(self) -> dict[str, bool]:
         """Return whether each service that can be asked calls itself healthy."""
@@ -52,8 +52,8 @@ def console(source: Source) -> FastAPI:
         return handler.told(source.decisions(name), limit)
 
     @app.get("/api/pipelines/{name}/events")
-    def events(name: str, limit: Limit = 20) -> list[dict[str, Any]]:
-        """Tell a pipeline's last answers to events, newest first: predictions, outcomes and receipts."""
+    def events(name: str, limit: Limit = 10) -> list[dict[str, Any]]:
+        """Tell a pipeline's last predictions, outcomes and receipts, ``limit`` of each, newest first."""
         _require(source, name)
         return source.events(name, limit)
 

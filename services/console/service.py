@@ -5,6 +5,7 @@ It is no stage: it closes no tick and writes nothing.
 
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 from headrace.bus.engine import decode_plain
@@ -48,7 +49,10 @@ class Live(Follower):
 
 
 def last_answers(log: Log, registry: Registry, pipeline: str, limit: int) -> list[dict[str, Any]]:
-    """Return the last predictions, outcomes and receipts of a pipeline, newest first, ``limit`` at most."""
+    """Return the last predictions, outcomes and receipts of a pipeline, ``limit`` of each, newest first.
+
+    Of each, since a tick's outcomes all come at its close and would hide the rest.
+    """
     ends = {topic.name(pipeline): log.ends(topic.name(pipeline)) for topic in ANSWERS}
     spans = [
         Span(name, p, max(end - 2 * limit, 0), end)
@@ -58,7 +62,17 @@ def last_answers(log: Log, registry: Registry, pipeline: str, limit: int) -> lis
     found = list(log.read(spans))
     decoded = decode_plain((s.record for s in found), registry)
     told = [event(name, fields, s.appended) for s, (_, name, fields) in zip(found, decoded, strict=True)]
-    return sorted(told, key=lambda e: (e["appended"], e["tick"], e["event_time"] or 0), reverse=True)[:limit]
+    told.sort(key=lambda e: (e["appended"], e["tick"], e["event_time"] or 0), reverse=True)
+    return _first_of_each(told, limit)
+
+
+def _first_of_each(told: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
+    kept, seen = [], Counter[str]()
+    for line in told:
+        seen[line["record"]] += 1
+        if seen[line["record"]] <= limit:
+            kept.append(line)
+    return kept
 
 
 def neighbours(settings: Settings) -> dict[str, int]:

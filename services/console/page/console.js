@@ -122,7 +122,7 @@ async function refresh() {
   drawFacts(pipeline);
   drawTopology(pipeline);
   const path = `api/pipelines/${encodeURIComponent(chosen)}`;
-  const [decisions, events] = await Promise.all([ask(`${path}/decisions?limit=15`), ask(`${path}/events?limit=15`)]);
+  const [decisions, events] = await Promise.all([ask(`${path}/decisions?limit=15`), ask(`${path}/events?limit=5`)]);
   at("decisions").replaceChildren(...decisions.map(decision));
   at("events").replaceChildren(...events.map(event));
   return `as of ${new Date().toLocaleTimeString("en-GB")}`;
