@@ -9,11 +9,10 @@ from contextlib import contextmanager
 import httpx
 import numpy as np
 import pytest
-from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from headrace.bus.engine import decode_plain
-from headrace.bus.kafka import consumer, producer, read_all, send
+from headrace.bus.kafka import producer, read_all, send
 from headrace.bus.registry import ConfluentRegistry
 from headrace.contracts.topics import (
     CONTROL_TOPICS,
@@ -26,7 +25,7 @@ from headrace.contracts.topics import (
 )
 from headrace.pipeline.definition import Definition
 from headrace.stats import profiles
-from headrace.testing.broker import free_ports
+from headrace.testing.broker import free_ports, running_broker
 from headrace.testing.upstream import Counted, Upstream
 
 pytestmark = pytest.mark.broker
@@ -83,16 +82,15 @@ class Stage:
         self.upstreams = {}
 
     def create(self, names):
-        for done in self.admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
+        missing = set(names) - set(self.admin.list_topics(timeout=10).topics)
+        for done in self.admin.create_topics([NewTopic(name, 1, 1) for name in missing]).values():
             done.result(30)
 
     def register(self, name):
         self.create(t.name(name) for t in PIPELINE_TOPICS)
         upstream = self.upstreams[name] = Upstream(definition(name), self.registry)
-        client = consumer(self.settings.bootstrap, "test-end")
-        upstream.cut = client.get_watermark_offsets(TopicPartition(PIPELINES.name(), 0), 10)[1] + 1
-        client.close()
         self.transact(upstream.registered())
+        upstream.cut = read_all(self.settings.bootstrap, PIPELINES.name(), 0)[-1].offset + 1
 
     def transact(self, records):
         self.out.begin_transaction()
@@ -124,10 +122,12 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(broker):
-    stage = Stage(broker)
-    stage.create(t.name() for t in CONTROL_TOPICS)
-    return stage
+def stage():
+    """Yield a stage on a broker of its own: drift follows every pipeline there is, and one of them is broken."""
+    with contextmanager(running_broker)() as settings:
+        stage = Stage(settings)
+        stage.create(t.name() for t in CONTROL_TOPICS)
+        yield stage
 
 
 @contextmanager

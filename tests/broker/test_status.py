@@ -24,17 +24,30 @@ def test_an_aborted_entry_counts_for_nothing(stage):
     stage.register("counted")
     upstream = stage.upstreams["counted"]
     stage.transact(upstream.tick(1, HOUR))
+    entries = upstream.entries(1, HOUR, hour(1))
     stage.out.begin_transaction()
-    send(stage.out, upstream.entries(1, HOUR, hour(1)))
+    send(stage.out, entries)
     stage.out.flush(10)
     stage.out.abort_transaction(15)
+    assert given_out(stage, "counted") == 0
+    stage.transact(entries)
+    assert given_out(stage, "counted") == 2
+
+
+def given_out(stage, name):
+    """Return how many records the ledger counts for a pipeline."""
     with closing(Follower(stage.settings)) as follower:
         follower.catch_up()
-        (told,) = follower.report()
-    assert sum(s["records_out"] for s in told["services"]) == 0
-    stage.transact(upstream.entries(1, HOUR, hour(1)))
-    (told,) = pipelines(stage.settings)
-    assert (told["name"], told["tick"], told["champion"]) == ("counted", 1, None)
+        told = {p["name"]: p for p in follower.report()}[name]
+    return sum(s["records_out"] for s in told["services"])
+
+
+def test_status_is_one_flat_row_a_pipeline(stage):
+    stage.register("flat")
+    stage.transact(stage.upstreams["flat"].tick(1, HOUR))
+    told = {p["name"]: p for p in pipelines(stage.settings)}["flat"]
+    assert (told["tick"], told["time"], told["champion"]) == (1, HOUR, None)
+    assert told["lag"]["ticks"] == 1
 
 
 def test_a_follower_takes_in_pipelines_that_come_later(stage):

@@ -41,7 +41,7 @@ class Upstream:
             "tick": -1,
             "digest": d.digest,
             "definition": d.canonical(),
-            "stages": [],
+            "stages": self._stages(),
         }
         return self._records(PIPELINES, "PipelineRegistered", [fields])
 
@@ -79,6 +79,9 @@ class Upstream:
                 for partition in range(self._definition.partitions)
             ],
         )  # fmt: skip
+
+    def _stages(self) -> list[str]:
+        return [f"{p}/{k}" for p in PROFILES.producers for k in range(self._definition.partitions)]
 
     def _records(
         self, topic: Topic, record: str, rows: Sequence[Mapping[str, Any]], partition: int = 0
