@@ -80,7 +80,9 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
 
 def close(due: Due, rows: Rows, tick: Tick, view: View) -> Step:
     """Tell whose time is up, and give out the tick's quality profile."""
-    ended: list[Joined] = [(key, row, None) for key, row in due["pending"]]
+    ended = _waited(rows)
+    answered = {key for key, _, _ in ended}
+    ended += [(key, row, None) for key, row in due["pending"] if key not in answered]
     ended += [(key, _unknown(row), row) for key, row in due["labels"]]
     emitted: dict[Any, list[Emit]] = {}
     if ended:
@@ -148,9 +150,23 @@ def _join(batch: Batch, rows: Rows, view: View) -> list[Joined]:
             )  # the first label answers; a second one waits like one that came alone
             if row is not None:
                 joined.append((key, row, label))
+            elif rows["labels"].get([key])[0] is not None:
+                joined.append((key, _unknown(label), label))
             else:
                 rows["labels"].put([key], [label])
-        rows["pending"].delete([key for key, _, _ in joined])
+        rows["pending"].delete([key for key, row, _ in joined if row[4]])
+    return joined
+
+
+def _waited(rows: Rows) -> list[Joined]:
+    """Return the labels that came in an earlier tick than their prediction, with it."""
+    waiting = rows["labels"].all()
+    held = rows["pending"].get([key for key, _ in waiting])
+    joined: list[Joined] = [
+        (key, row, label) for (key, label), row in zip(waiting, held, strict=True) if row is not None
+    ]
+    for table in ("labels", "pending"):
+        rows[table].delete([key for key, _, _ in joined])
     return joined
 
 
@@ -191,7 +207,12 @@ def _outcomes(joined: Sequence[Joined], tick: int, view: View, rows: Rows) -> Em
         }
     )
     record = {
-        "outcome_id": [derived_id("outcome", p, k, s) for p, (k, *_), s in zip(columns["prediction_id"], joined, status, strict=True)],
+        "outcome_id": [
+            derived_id("outcome", prediction, key, answer, told_by, tick)
+            for prediction, (key, *_), answer, told_by in zip(
+                columns["prediction_id"], joined, status, told["label_event_id"], strict=True
+            )
+        ],
         "prediction_id": columns["prediction_id"],
         "model_digest": columns["model_digest"],
         "route": columns["route"],

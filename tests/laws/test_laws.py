@@ -152,3 +152,14 @@ def test_a_handler_is_pure(service):
     ]
     loop.publish(HOUR, rows + answers + rows[:2])
     assert calls
+
+
+def test_a_label_that_came_before_its_event_answers_it():
+    order = ("Order", {"order_id": "o1", "shop": "a", "amount": 5.0, "at": HOUR + 5})
+    label = {"return_id": "r1", "order_id": "o1", "shop": "a", "kept": 1.0, "at": 5}
+    loop = MemoryLoop(SHOP, DATA_PLANE, Clock())
+    loop.publish(HOUR, [("Return", label), ("Return", label | {"return_id": "r2"})])
+    loop.publish(2 * HOUR, [order])
+    loop.publish(9 * HOUR, [], final=True)
+    ends = [(o["status"], o["label_event_id"]) for _, o in loop.records(OUTCOMES)]
+    assert ends == [("late", "r2"), ("labelled", "r1")]

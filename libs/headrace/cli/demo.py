@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+_WIDTH = 110
+
 
 def command(
     until: Annotated[
@@ -25,6 +27,8 @@ def command(
     from headrace.local.settings import Settings
 
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)  # a pipe has no width, and the tables need theirs
     settings = Settings(**({"max_batch": max_batch} if max_batch else {}))
     end = int((until.replace(tzinfo=UTC).timestamp() + 5 * 3_600) * 1_000_000) if until else None
     report = run(settings, Options(end, keep), console)

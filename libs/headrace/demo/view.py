@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Self
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -33,7 +34,7 @@ class View:
             if console.is_terminal
             else None
         )
-        self._month = ""
+        self._phase = self._month = ""
 
     def __enter__(self) -> Self:
         if self._live:
@@ -47,7 +48,8 @@ class View:
     def phase(self, text: str) -> None:
         """Say what is being done now."""
         self._progress.update(self._task, description=text)
-        if not self._live:
+        if not self._live and text != self._phase:
+            self._phase = text
             self._console.print(text, highlight=False)
 
     def follow(self, story: Story) -> None:
@@ -86,11 +88,13 @@ def closing(report: Report) -> RenderableType:
 
 
 def _months(months: list[Month]) -> Table:
-    table = Table(title="Log loss by month (lower is better)", title_justify="left")
+    table = Table(
+        title="Log loss by month (lower is better)", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
     for name in ("month", "predictions", "late", "champion"):
-        table.add_column(name, justify="left" if name in ("month", "champion") else "right")
+        table.add_column(name, justify="left" if name in ("month", "champion") else "right", no_wrap=True)
     for name in POLICIES:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for month in months:
         losses = [getattr(month.log_loss, name) for name in POLICIES]
         best = min((loss for loss in losses if loss is not None), default=None)

@@ -1,6 +1,6 @@
 """From nothing to healthy: start the programs, provision topics, schemas and pipelines, wait for health."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from headrace.local.platform import Platform
 
@@ -18,4 +18,8 @@ def bring_up(platform: Platform, seconds: float, tell: Callable[[str], None]) ->
     platform.wait_broker(seconds)
     tell("creating topics, registering schemas and pipelines")
     provision(platform.settings, platform.settings.pipelines)
-    platform.wait_healthy(seconds, lambda missing: tell(f"waiting for {', '.join(sorted(missing))}"))
+    platform.wait_healthy(seconds, lambda missing: tell(_waiting(missing)))
+
+
+def _waiting(missing: Collection[str]) -> str:
+    return f"waiting for {', '.join(sorted(missing))}" if missing else "all services are healthy"
