@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from headrace.bus.registry import ConfluentRegistry
 from headrace.contracts.topics import ALIASES, COMMANDS, DEPLOYMENTS, DRIFT, MODELS, PREDICTIONS, RETRAIN
 from headrace.demo.report import Loop
 from headrace.local.settings import Settings
+from headrace.telemetry.decisions import decision
 
 Fields = Mapping[str, Any]
 _CONTROLS = (RETRAIN, MODELS, ALIASES, DEPLOYMENTS, COMMANDS)
@@ -32,14 +33,15 @@ class Story:
 
     def take(self, record: str, fields: Fields) -> None:
         """Take one record of a control topic or of the drift topic."""
-        if fields["pipeline"] != self.pipeline or record not in _TOLD:
+        told = decision(record, fields, 0)
+        if fields["pipeline"] != self.pipeline or told is None:
             return
-        identity, tell = _TOLD[record]
+        identity = next(fields[name] for name in _IDENTITIES if name in fields)
         seen = self.ids.setdefault(record, set())
-        if fields[identity] in seen:
+        if identity in seen:
             return
-        seen.add(fields[identity])
-        self.lines.append((fields["tick"], tell(fields)))
+        seen.add(identity)
+        self.lines.append((fields["tick"], told.text))
         if record in ("Promoted", "RolledBack"):
             self.champion = f"v{fields['version']}"
             self.champions.append((fields["time"], self.champion))
@@ -49,26 +51,8 @@ class Story:
         return Loop(**{name: len(self.ids.get(record, ())) for name, record in _COUNTED.items()})
 
 
-_TOLD: dict[str, tuple[str, Callable[[Fields], str]]] = {
-    "DriftDetected": (
-        "signal_id",
-        lambda f: f"drift {f['level']}: {f['feature']} (effect {f['effect']:.3f})",
-    ),
-    "RetrainRequested": ("request_id", lambda f: f"retrain requested by {f['trigger']}: {f['reason']}"),
-    "RetrainRefused": ("request_id", lambda f: f"retrain refused: {f['reason']}"),
-    "TrainingStarted": ("training_id", lambda f: f"training on ticks {f['from_tick']} to {f['to_tick']}"),
-    "TrainingFailed": ("training_id", lambda f: f"training failed: {f['error']}"),
-    "ModelCandidate": (
-        "candidate_id",
-        lambda f: f"candidate: loss {f['loss']:.4f} on {f['holdout_rows']} held-out rows",
-    ),
-    "ModelVersionRegistered": ("candidate_id", lambda f: f"v{f['version']} registered"),
-    "CandidateRefused": ("candidate_id", lambda _: "candidate refused by the gates"),
-    "ShadowStarted": ("rollout_id", lambda f: f"v{f['version']} in shadow of v{f['champion_version']}"),
-    "ShadowRefused": ("rollout_id", lambda f: f"v{f['version']} refused in shadow: {f['reason']}"),
-    "Promoted": ("rollout_id", lambda f: f"v{f['version']} promoted after {f['blocks']} days: {f['reason']}"),
-    "RolledBack": ("rollout_id", lambda f: f"rolled back to v{f['version']} by {f['by']}: {f['why']}"),
-}
+# Of several ids in one record, its own comes first.
+_IDENTITIES = ("signal_id", "candidate_id", "training_id", "request_id", "rollout_id", "command_id")
 _COUNTED = {
     "drift_signals": "DriftDetected",
     "retrain_requests": "RetrainRequested",
