@@ -6,7 +6,7 @@ from itertools import count
 from typing import ClassVar
 
 import pyarrow as pa
-from confluent_kafka import TopicPartition
+from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from headrace.bus.encode import Encoder
@@ -46,6 +46,7 @@ from tests.laws.shop import HOUR, SHOP
 DATA_PLANE = (INGESTION, FEATURE_SERVICE, SERVING, MONITORING)
 PUBLIC = (VALIDATED, REJECTED, RECEIPTS, FEATURES, PREDICTIONS, PROFILES, OUTCOMES)
 PATIENCE = 60.0
+READ_COMMITTED, READ_UNCOMMITTED = IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED
 
 
 def never(_transaction):
@@ -208,6 +209,12 @@ class KafkaRig(Rig):
         send(failing, records)
         failing.flush(30)
         failing.abort_transaction(30)
+        self._markers_written({(r.topic, r.partition) for r in records})
+
+    def _markers_written(self, places):
+        """Wait for the markers of an abort: the coordinator writes them after it has answered the producer."""
+        while self._ends(places, READ_COMMITTED) != self._ends(places, READ_UNCOMMITTED):
+            time.sleep(0.005)
 
     def held(self, topic, partition):
         return read_all(self.bootstrap, topic, partition)
@@ -241,14 +248,17 @@ class KafkaRig(Rig):
 
     def _caught_up(self, runners):
         """Tell whether every runner has read to the end of all it reads, by one question to the broker."""
-        places = {(t.topic, t.partition) for runner in runners for t in runner.reads()}
-        asked = self._admin.list_offsets({TopicPartition(*place): OffsetSpec.latest() for place in places})
-        ends = {(t.topic, t.partition): found.result(30).offset for t, found in asked.items()}
+        ends = self._ends({(t.topic, t.partition) for r in runners for t in r.reads()}, READ_COMMITTED)
         return all(
             r.ends.get((t.topic, t.partition), -1) >= ends[t.topic, t.partition]
             for r in runners
             for t in r.reads()
         )
+
+    def _ends(self, places, isolation):
+        latest = {TopicPartition(*place): OffsetSpec.latest() for place in places}
+        asked = self._admin.list_offsets(latest, isolation_level=isolation)
+        return {(t.topic, t.partition): found.result(30).offset for t, found in asked.items()}
 
 
 def _done(futures):
