@@ -1,6 +1,5 @@
-"""Generated Avro schemas and values for them, and ways to damage a body."""
+"""Generated Avro schemas and values for them."""
 
-import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,43 +79,3 @@ def batches(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A schema, and a few rows of it."""
     schema = draw(schemas())
     return schema, draw(st.lists(values(record_shape(schema)), max_size=5))
-
-
-# Bytes at the edges of what a reader compares with: varints, signs, UTF-8 leads, surrogates.
-EDGES = bytes.fromhex("00 01 02 03 7f 80 81 bf c0 c2 df e0 ed ef f0 f4 f5 fe ff")
-BOMBS = (
-    b"\xff" * 9 + b"\x01",
-    b"\xff" * 10,
-    b"\xfe" * 9 + b"\x01",
-    b"\x80\x00",
-    b"\x01\xff\xff\x03",
-    b"\xed\xa0\x80",
-)
-
-
-def mutate(chance: random.Random, body: bytes, other: bytes) -> bytes:
-    """Return ``body`` damaged in one to three places, sometimes with a piece of ``other``."""
-    damaged = bytearray(body)
-    for _ in range(chance.choice((1, 1, 1, 2, 3))):
-        _damage(chance, damaged, other)
-    return bytes(damaged)
-
-
-def _damage(chance: random.Random, body: bytearray, other: bytes) -> None:
-    at = chance.randint(0, max(len(body) - 1, 0))
-    match chance.randrange(9):
-        case 0 | 7 | 8 if body:
-            body[at] ^= 1 << chance.randrange(8)
-        case 1 if body:
-            body[at] = chance.choice(EDGES)
-        case 2:
-            del body[at:]
-        case 3:
-            del body[at : at + chance.randint(1, 4)]
-        case 4:
-            body[at:at] = chance.choice(BOMBS)
-        case 5:
-            begin = chance.randrange(len(other) + 1)
-            body[at:at] = other[begin : begin + chance.randint(1, 12)]
-        case _:
-            body[at : at + 1] = chance.choice(BOMBS)

@@ -1,46 +1,22 @@
 """The compiled codec gives what the plain one gives: on valid rows, and on damaged bytes."""
 
-import io
 import os
 import random
 
-import fastavro
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.contracts import catalogue
-from headrace.contracts.arrow import arrow_schema, avro_schema, from_json
+from headrace.contracts.arrow import arrow_schema, avro_schema
 from headrace.contracts.codec import Budget, Codec
 from headrace.contracts.plain import PlainCodec
-from tests.contracts.generated import batches, mutate, schemas
+from headrace.testing.damage import encoded, mutate, seeds
+from tests.contracts.generated import batches, schemas
 
 # Damage can repeat a map's key, which Avro allows; the comparison then takes the last, as fastavro does.
 pytestmark = pytest.mark.filterwarnings("ignore:Encountered key")
 RECORDS = int(os.environ.get("HEADRACE_FUZZ_RECORDS", "20000"))
-ODD = {
-    "type": "record",
-    "name": "Odd",
-    "fields": [
-        {"name": "a", "type": {"type": "array", "items": ["null", {"type": "array", "items": "string"}]}},
-        {"name": "b", "type": ["int", "null"]},
-        {"name": "c", "type": {"type": "map", "values": {"type": "map", "values": "boolean"}}},
-        {"name": "d", "type": {"type": "fixed", "name": "F", "size": 3}},
-        {"name": "e", "type": ["null", {"type": "enum", "name": "E", "symbols": ["x", "y"]}]},
-        {"name": "f", "type": "float"},
-    ],
-}
-
-
-def encoded(schema, rows):
-    parsed = fastavro.parse_schema(schema)
-    bodies = []
-    for row in rows:
-        body = io.BytesIO()
-        fastavro.schemaless_writer(body, parsed, row)
-        bodies.append(body.getvalue())
-    return bodies
 
 
 def shown(decoded):
@@ -72,29 +48,6 @@ def test_damaged_rows_of_any_schema_are_answered_alike(batch, seed):
     compiled = Codec(schema, budget).decode(bodies)
     compiled.columns.validate(full=True)
     assert shown(compiled) == shown(PlainCodec(schema, budget).decode(bodies))
-
-
-def seeds():
-    """Yield a schema and a body to damage; times are plain numbers, since damaged ones are beyond Python's."""
-    odd = {
-        "a": [None, [], ["", "zoë", "€", "𝄞"]], "b": -5, "c": {"k": {"x": True}, "": {}}, "d": b"abc", "e": "y", "f": 1.5,
-    }  # fmt: skip
-    yield ODD, encoded(ODD, [odd])[0]
-    for name in catalogue.examples():
-        schema = catalogue.schema(name)
-        codec = PlainCodec(schema)
-        row = pa.RecordBatch.from_pylist(
-            [from_json(catalogue.example(name), codec.shape)], schema=codec.arrow
-        )
-        yield untimed(schema), codec.encode(row)[0]
-
-
-def untimed(schema):
-    if isinstance(schema, list):
-        return [untimed(s) for s in schema]
-    if isinstance(schema, dict):
-        return {k: untimed(v) for k, v in schema.items() if k != "logicalType"}
-    return schema
 
 
 def test_damaged_records_of_the_catalogue_are_answered_alike():

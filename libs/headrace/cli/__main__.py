@@ -32,6 +32,7 @@ COMMANDS = {
     "replay": "Compute a stretch of a topic again and compare",
     "model": "List and show models, or roll one back",
     "retrain": "Ask for a training, pause trainings, resume them",
+    "fuzz": "Give the decoder damaged records and check its answers",
     "test": "Run the tests",
 }
 
