@@ -55,6 +55,21 @@ class ConfluentRegistry:
                 raise self._told(f"schema {schema_id}", error) from error
         return self._schemas[schema_id]
 
+    def accepts(self, subject: str, schema: Schema) -> bool | None:
+        """Tell whether the registry would take a schema as a subject's next version; None: it knows no such subject.
+
+        Raises:
+            UnreachableError: when the registry does not answer.
+        """
+        try:
+            return bool(
+                self._client.test_compatibility(subject, RegisteredSchema(json.dumps(schema), "AVRO"))
+            )
+        except SchemaRegistryError as error:
+            if error.http_status_code == _NOT_FOUND:
+                return None
+            raise self._told(f"subject {subject}", error) from error
+
     def require(self, subject: str, compatibility: str) -> None:
         """Set the compatibility a subject must keep."""
         self._client.set_compatibility(subject, compatibility)

@@ -29,6 +29,7 @@ COMMANDS = {
     "publish": "Send a file's rows to a pipeline",
     "event": "Validate an event, or show all that became of one",
     "topic": "Read a topic",
+    "schema": "Check that changed schemas break nobody",
     "replay": "Compute a stretch of a topic again and compare",
     "model": "List and show models, or roll one back",
     "retrain": "Ask for a training, pause trainings, resume them",
