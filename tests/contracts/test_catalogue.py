@@ -48,6 +48,10 @@ def test_sheets_name_the_producers_that_the_topics_name():
     assert {s: tuple(SHEETS[s].producers) for s in TOPICS} == {s: t.producers for s, t in TOPICS.items()}
 
 
+def test_sheets_say_which_records_have_headers():
+    assert {s: SHEETS[s].headers for s in TOPICS} == {s: t.headers for s, t in TOPICS.items()}
+
+
 def test_every_record_is_on_a_topic_and_every_topic_s_records_exist():
     assert {r for sheet in SHEETS.values() for r in sheet.declared} == set(RECORDS)
 

@@ -12,7 +12,7 @@ from headrace.bus.records import Incoming, Outgoing
 from headrace.bus.schemas import Registry, Schema, codec
 from headrace.bus.service import Row, Table
 from headrace.contracts.arrow import avro_schema
-from headrace.contracts.frame import frame, unframe
+from headrace.contracts.frame import header, unframe
 
 PROGRESS = Table(
     "progress",
@@ -76,16 +76,18 @@ def entries(
 ) -> list[Outgoing]:
     """Return the changelog records of changed rows; a row that is gone is a tombstone."""
     kept = [(key, row) for key, row in changed if row is not None]
-    gone = [Outgoing(topic, partition, _key(table, key), None) for key, row in changed if row is None]
+    begin = f"{table.name}/"
+    gone = [Outgoing(topic, partition, (begin + key).encode(), None) for key, row in changed if row is None]
     if not kept:
         return gone
     writer = encoder.state_writer(topic, table_schema(table))
     rows = list(zip(*(row for _, row in kept), strict=True))
     arrays = [pa.array(values, type=f.type) for values, f in zip(rows, table.columns, strict=True)]
     columns = writer.cast(pa.RecordBatch.from_arrays(arrays, schema=table.columns))
-    values = frame(writer.schema_id, codec(writer.schema).encode(columns))
+    values = codec(writer.schema).encode(columns, header(writer.schema_id))
     return gone + [
-        Outgoing(topic, partition, _key(table, k), v) for (k, _), v in zip(kept, values, strict=True)
+        Outgoing(topic, partition, (begin + key).encode(), value)
+        for (key, _), value in zip(kept, values, strict=True)
     ]
 
 
@@ -110,7 +112,3 @@ def read(
         rows = zip(*(columns[f.name].to_pylist() for f in known[items[0][0]].columns), strict=True)
         found += [(table, name, row) for (table, name, _), row in zip(items, rows, strict=True)]
     return found
-
-
-def _key(table: Table, key: str) -> bytes:
-    return f"{table.name}/{key}".encode()

@@ -12,7 +12,7 @@ from headrace.bus.records import Headers, Incoming
 from headrace.bus.schemas import Registry, Schema, codec
 from headrace.bus.service import Batch, Selection
 from headrace.contracts.codec import project
-from headrace.contracts.frame import UNFRAMED, unframe
+from headrace.contracts.frame import SIZE, UNFRAMED, unframe
 from headrace.contracts.topics import Topic
 from headrace.pipeline.definition import Definition
 
@@ -79,33 +79,30 @@ def _decode(
     messages: Sequence[Incoming], registry: Registry, reader: Callable[[str], Schema | None]
 ) -> _Decoded:
     """Group rows by writer schema, decode each group as columns, and project it to what the reader knows."""
-    groups: dict[int, list[int]] = {}
-    bodies: list[bytes] = []
+    values = [message.value or b"" for message in messages]
+    groups: dict[bytes, list[int]] = {}
+    for row, value in enumerate(values):
+        groups.setdefault(value[:SIZE], []).append(row)
     broken: dict[int, str] = {}
-    for row, message in enumerate(messages):
-        schema_id, body = unframe(message.value or b"")
-        bodies.append(body)
-        if schema_id == UNFRAMED:
-            broken[row] = "not in the Confluent wire format (magic byte 0 and a 4-byte schema id)"
-        else:
-            groups.setdefault(schema_id, []).append(row)
     parts: dict[str, list[Selection]] = {}
-    for schema_id, rows in groups.items():
-        writer = registry.schema(schema_id)
+    for head, rows in groups.items():
+        schema_id, _ = unframe(head)
+        writer = registry.schema(schema_id) if schema_id != UNFRAMED else None
         known = reader(writer["name"]) if writer else None
         if writer is None or known is None:
-            why = (
-                f"schema id {schema_id} is unknown"
-                if writer is None
-                else f"no record type {writer['name']} here"
-            )
-            broken.update(dict.fromkeys(rows, why))
+            broken.update(dict.fromkeys(rows, _unreadable(schema_id, writer)))
             continue
-        decoded = codec(writer).decode([bodies[row] for row in rows])
+        decoded = codec(writer).decode([values[row] for row in rows], SIZE)
         broken.update({rows[i]: why for i, why in decoded.errors.items()})
         part = Selection(np.asarray(rows)[decoded.good], project(decoded.columns, known))
         parts.setdefault(writer["name"], []).append(part)
     return _Decoded({name: _joined(selections) for name, selections in parts.items()}, broken)
+
+
+def _unreadable(schema_id: int, writer: Schema | None) -> str:
+    if schema_id == UNFRAMED:
+        return "not in the Confluent wire format (magic byte 0 and a 4-byte schema id)"
+    return f"schema id {schema_id} is unknown" if writer is None else f"no record type {writer['name']} here"
 
 
 def _joined(selections: list[Selection]) -> Selection:

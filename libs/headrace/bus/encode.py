@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.bus.chunks import LINEAGE
-from headrace.bus.records import Outgoing, trace_headers
+from headrace.bus.records import Headers, Outgoing, trace_headers
 from headrace.bus.schemas import Registry, Schema, codec, record_schema, subject
 from headrace.bus.service import Batch, Emit
 from headrace.contracts.arrow import arrow_schema
@@ -25,6 +25,7 @@ class Writer:
     topic: str
     schema: Schema
     schema_id: int
+    headers: bool = True
 
     @cached_property
     def types(self) -> pa.Schema:
@@ -58,14 +59,18 @@ class Writer:
         """Return framed records of typed columns, keyed by entity (data) or pipeline (control)."""
         names = columns.schema.names
         keys = columns["entity_key" if "entity_key" in names else "pipeline"].to_pylist()
-        ids = self._ids(columns, keys, tick)
-        causes = columns["event_id"].fill_null("").to_pylist() if "event_id" in names else ids
-        headers = trace_headers(self.topic, self.kind, ids, causes, self._times(columns))
         values = codec(self.schema).encode(columns, header(self.schema_id))
+        headers = self._headers(columns, keys, tick) if self.headers else [()] * len(values)
         return [
             Outgoing(self.topic, partition, (key or "").encode(), value, h)
             for key, value, h in zip(keys, values, headers, strict=True)
         ]
+
+    def _headers(self, columns: pa.RecordBatch, keys: list[str], tick: int) -> list[Headers]:
+        ids = self._ids(columns, keys, tick)
+        told = "event_id" in columns.schema.names
+        causes = columns["event_id"].fill_null("").to_pylist() if told else ids
+        return trace_headers(self.topic, self.kind, ids, causes, self._times(columns))
 
     def _ids(self, columns: pa.RecordBatch, keys: list[str], tick: int) -> list[str]:
         if self.identity is None:
@@ -93,7 +98,7 @@ class Encoder:
         if key not in self._writers:
             schema = record_schema(topic, record, definition)
             schema_id = self._registry.register(subject(key[0], schema), schema)
-            self._writers[key] = Writer(key[0], schema, schema_id)
+            self._writers[key] = Writer(key[0], schema, schema_id, topic.headers)
         return self._writers[key]
 
     def state_writer(self, topic: str, schema: Schema) -> Writer:
@@ -119,11 +124,11 @@ class Encoder:
         for number, emit in enumerate(emits):
             writer = self.writer(topic, emit.record, definition)
             records = writer.outgoing(writer.cast(_with_lineage(emit, batch)), partition, tick)
-            order = emit.cause if emit.cause is not None else np.arange(len(records))
-            found += [(int(o), number, r) for o, r in zip(order, records, strict=True)]
-        if len(emits) > 1:
-            found.sort(key=lambda item: item[:2])
-        return [record for _, _, record in found]
+            if len(emits) == 1:
+                return records
+            order = emit.cause.tolist() if emit.cause is not None else range(len(records))
+            found += [(o, number, r) for o, r in zip(order, records, strict=True)]
+        return [record for _, _, record in sorted(found, key=lambda item: item[:2])]
 
 
 def _with_lineage(emit: Emit, batch: Batch | None) -> pa.RecordBatch:

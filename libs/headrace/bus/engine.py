@@ -91,9 +91,11 @@ class Engine:
     def receive(self, messages: Sequence[Incoming]) -> list[str]:
         """Take records as a consumer gave them; return the names of pipelines seen for the first time."""
         known = set(self._definitions)
-        ordered = sorted(messages, key=lambda m: (m.topic, m.partition, m.offset))
-        for (topic, partition), group in groupby(ordered, key=lambda m: (m.topic, m.partition)):
-            self._take(topic, partition, list(group))
+        groups: dict[tuple[str, int], list[Incoming]] = {}
+        for message in messages:  # a consumer keeps the order within a partition
+            groups.setdefault(message[:2], []).append(message)
+        for (topic, partition), group in sorted(groups.items()):
+            self._take(topic, partition, group)
         return sorted(set(self._definitions) - known)
 
     def reached(self, topic: str, partition: int, offset: int) -> None:

@@ -1,6 +1,7 @@
 """Refused rows as records: the dead letter with the bytes as they arrived, and the receipt that answers."""
 
 from collections.abc import Sequence
+from hashlib import sha1
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import pyarrow as pa
@@ -9,12 +10,16 @@ from headrace.bus.service import Batch, Emit, Refused
 from headrace.contracts.topics import RECEIPTS, REJECTED, Topic
 
 NAMESPACE: UUID = uuid5(NAMESPACE_URL, "urn:headrace")
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _HEADERS = pa.map_(pa.string(), pa.binary())
 
 
 def derived_id(*parts: object) -> str:
-    """Return the UUIDv5 of its cause's parts: the same cause, the same id, in any run."""
-    return str(uuid5(NAMESPACE, "/".join(map(str, parts))))
+    """Return the UUIDv5 (RFC 9562, 5.5) of its cause's parts: the same cause, the same id, in any run."""
+    name = "/".join(map(str, parts)).encode()
+    found = sha1(NAMESPACE.bytes + name, usedforsecurity=False).hexdigest()
+    variant = _VARIANTS[found[16]]
+    return f"{found[:8]}-{found[8:12]}-5{found[13:16]}-{variant}{found[17:20]}-{found[20:32]}"
 
 
 def refusal_emits(refusals: Sequence[Refused], batch: Batch) -> dict[Topic, list[Emit]]:

@@ -16,7 +16,8 @@ _GENERATED = (
 )
 _ABOUT = (
     "Events in, predictions and outcomes out, and every decision between. Values are Avro in the Confluent wire "
-    "format; subjects are named by TopicRecordNameStrategy; headers carry CloudEvents and W3C traceparent."
+    "format; subjects are named by TopicRecordNameStrategy; headers carry "
+    "CloudEvents and W3C traceparent, except where a topic sheet says `headers: false`."
 )
 _HEADERS = {
     "ce_id": "Id of the record.",

@@ -31,6 +31,7 @@ class TopicSheet(BaseModel):
     retention: str
     dead_letter: str | None
     public: bool
+    headers: bool = True
 
     @property
     def declared(self) -> list[str]:

@@ -6,11 +6,15 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A stream of a pipeline (one topic for each pipeline) or a control topic (one for all, one partition)."""
+    """A stream of a pipeline (one topic for each pipeline) or a control topic (one for all, one partition).
+
+    Records of a topic with ``headers`` off carry none: their bodies hold what CloudEvents headers would repeat.
+    """
 
     stream: str
     scope: Literal["pipeline", "control"] = "pipeline"
     producers: tuple[str, ...] = ()
+    headers: bool = True
 
     def name(self, pipeline: str = "") -> str:
         """Return the Kafka topic's name, for example ``flights.validated.v1`` or ``control.models.v1``."""
@@ -21,10 +25,10 @@ EVENTS = Topic("events", producers=("producers",))
 TICKS = Topic("ticks", producers=("clock",))
 STEPS = Topic("steps", producers=("producers", "clock"))
 LEDGER = Topic("ledger", producers=("every service",))
-VALIDATED = Topic("validated", producers=("ingestion",))
+VALIDATED = Topic("validated", producers=("ingestion",), headers=False)
 REJECTED = Topic("rejected", producers=("ingestion",))
 RECEIPTS = Topic("receipts", producers=("ingestion",))
-FEATURES = Topic("features", producers=("features",))
+FEATURES = Topic("features", producers=("features",), headers=False)
 PREDICTIONS = Topic("predictions", producers=("serving",))
 SHADOW_PREDICTIONS = Topic("shadow-predictions", producers=("serving",))
 PROFILES = Topic("profiles", producers=("serving", "monitoring"))

@@ -5,8 +5,9 @@ it. The window at time t covers the tiles from that of t back over its span. A g
 two spans older than its newest tile, by rule and not by chance of eviction, so state stays small.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -114,10 +115,15 @@ def advance(
         operations.kinds, codes, operations.tiles, operations.values, window.span,
         start, used, tiles, sums, counts, totals, sizes,
     )  # fmt: skip
-    changed = {}
-    for code in np.flatnonzero(adds):
-        part = slice(start[code], start[code] + used[code])
-        changed[names[code]] = _row(window, tiles[part], sums[part], counts[part])
+    trim(window.span, start, used, tiles, sums, counts)
+    touched = np.flatnonzero(adds)
+    changed = dict(
+        zip(
+            [names[code] for code in touched],
+            _rows(window, start[touched], used[touched], (tiles, sums, counts)),
+            strict=True,
+        )
+    )
     asked = operations.kinds == ASK
     return _answer(window.feature, totals[asked], sizes[asked]), changed
 
@@ -127,10 +133,12 @@ def _laid_out(rows: Sequence[TileRow | None], adds: Ints) -> tuple[Ints, Ints, I
     used = np.array([len(row[0]) if row else 0 for row in rows], np.int64)
     room = used + adds
     start = np.concatenate([[0], np.cumsum(room)[:-1]]).astype(np.int64)
+    total = int(used.sum())
+    places = np.arange(total) + np.repeat(start - np.cumsum(used) + used, used)
     flat = np.zeros((3, int(room.sum())), np.int64)
-    for row, at, size in zip(rows, start, used, strict=True):
-        if row:
-            flat[:, at : at + size] = row[:3]
+    held = [row[:3] for row in rows if row]
+    for n in range(len(flat)):
+        flat[n, places] = np.fromiter(chain.from_iterable(columns[n] for columns in held), np.int64, total)
     return start, used, flat[0], flat[1], flat[2]
 
 
@@ -160,12 +168,36 @@ def run(kinds, codes, at, values, span, start, used, tiles, sums, counts, totals
                     sizes[i] += counts[j]
 
 
-def _row(window: Window, tiles: Ints, sums: Ints, counts: Ints) -> TileRow:
-    newest = int(tiles.max())
-    kept = np.flatnonzero(tiles > newest - 2 * window.span)
-    order = kept[np.argsort(tiles[kept], kind="stable")]
-    due = (newest + 1) * window.feature.tile + 2 * window.feature.window
-    return tiles[order].tolist(), sums[order].tolist(), counts[order].tolist(), due
+@njit(cache=True, nogil=True)
+def trim(span, start, used, tiles, sums, counts):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Sort each group's tiles by time and forget those two spans older than its newest."""
+    for group in range(len(start)):
+        if not used[group]:
+            continue
+        first, kept = start[group], 0
+        newest = tiles[first]
+        for j in range(first, first + used[group]):
+            newest = max(newest, tiles[j])
+        for j in range(first, first + used[group]):
+            tile, total, count = tiles[j], sums[j], counts[j]
+            if tile <= newest - 2 * span:
+                continue
+            k = first + kept
+            while k > first and tiles[k - 1] > tile:
+                tiles[k], sums[k], counts[k] = tiles[k - 1], sums[k - 1], counts[k - 1]
+                k -= 1
+            tiles[k], sums[k], counts[k] = tile, total, count
+            kept += 1
+        used[group] = kept
+
+
+def _rows(window: Window, start: Ints, used: Ints, columns: tuple[Ints, Ints, Ints]) -> Iterator[TileRow]:
+    """Yield the state rows of groups whose trimmed tiles lie in ``columns`` (tiles, sums, counts)."""
+    ends = start + used
+    dues = (columns[0][ends - 1] + 1) * window.feature.tile + 2 * window.feature.window
+    tiles, sums, counts = (column.tolist() for column in columns)
+    for first, end, due in zip(start.tolist(), ends.tolist(), dues.tolist(), strict=True):
+        yield tiles[first:end], sums[first:end], counts[first:end], due
 
 
 def _answer(feature: WindowFeature, totals: Ints, sizes: Ints) -> pa.DoubleArray:
@@ -179,6 +211,7 @@ def _answer(feature: WindowFeature, totals: Ints, sizes: Ints) -> pa.DoubleArray
 
 
 def warm() -> None:
-    """Compile the kernel and leave it in the cache on disk."""
+    """Compile the kernels and leave them in the cache on disk."""
     ints = np.zeros(1, np.int64)
+    trim(1, *(ints.copy() for _ in range(5)))
     run(np.zeros(1, np.int8), ints, ints, ints, 1, *(ints.copy() for _ in range(7)))

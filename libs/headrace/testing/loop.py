@@ -175,6 +175,11 @@ class MemoryLoop:
                 moving |= runner.pump()
             moving |= self._tick() | self._carry_out()
 
+    def run_clock(self) -> None:
+        """Let the clock say all it has to say, and nobody else."""
+        while self._tick():
+            pass
+
     def _runner(self, service: Service) -> MemoryRunner:
         engine = Engine(service, self.registry, self.artifacts, max_batch=self._max_batch)
         return MemoryRunner(self.log, engine, most=self._mischief.reads, abort=self._mischief.aborts)
