@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from headrace.bus.refusals import derived_id
+from headrace.bus.refusals import derived_id, derived_ids
 from headrace.bus.service import Batch, Context, Due, Emit, Rows, Step, Tick
 from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.catalogue import schema
@@ -129,15 +130,10 @@ def _predictions(
 
 def _ids(version: Version, vectors: pa.RecordBatch) -> list[str]:
     """Return the ids of first-revision predictions (DESIGN 5: UUIDv5 over all that decides them)."""
-    origins = vectors["origin"].to_pylist()
-    rows = zip(
-        vectors["pipeline_digest"].to_pylist(),
-        vectors["feature_view_version"].to_pylist(),
-        vectors["event_id"].to_pylist(),
-        origins,
-        strict=True,
-    )
-    return [derived_id("prediction", version.digest, *row[:3], *row[3].values(), 0) for row in rows]
+    decided = [vectors[name] for name in ("pipeline_digest", "feature_view_version", "event_id")]
+    parts = [column.cast(pa.string()) for column in (*decided, *vectors["origin"].flatten())]
+    names = pc.binary_join_element_wise(*parts, pa.scalar("0"), "/")
+    return derived_ids(f"prediction/{version.digest}/", names.to_pylist())
 
 
 def _count(

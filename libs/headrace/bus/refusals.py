@@ -1,6 +1,6 @@
 """Refused rows as records: the dead letter with the bytes as they arrived, and the receipt that answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha1
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -16,10 +16,21 @@ _HEADERS = pa.map_(pa.string(), pa.binary())
 
 def derived_id(*parts: object) -> str:
     """Return the UUIDv5 (RFC 9562, 5.5) of its cause's parts: the same cause, the same id, in any run."""
-    name = "/".join(map(str, parts)).encode()
-    found = sha1(NAMESPACE.bytes + name, usedforsecurity=False).hexdigest()
-    variant = _VARIANTS[found[16]]
-    return f"{found[:8]}-{found[8:12]}-5{found[13:16]}-{variant}{found[17:20]}-{found[20:32]}"
+    return derived_ids("/".join(map(str, parts)), [""])[0]
+
+
+def derived_ids(begin: str, rest: Iterable[str]) -> list[str]:
+    """Return :func:`derived_id` of names that begin alike, one for each ``rest``."""
+    begun = sha1(NAMESPACE.bytes + begin.encode(), usedforsecurity=False)
+    ids = []
+    for name in rest:
+        whole = begun.copy()
+        whole.update(name.encode())
+        found = whole.hexdigest()
+        ids.append(
+            f"{found[:8]}-{found[8:12]}-5{found[13:16]}-{_VARIANTS[found[16]]}{found[17:20]}-{found[20:32]}"
+        )
+    return ids
 
 
 def refusal_emits(refusals: Sequence[Refused], batch: Batch) -> dict[Topic, list[Emit]]:
