@@ -11,12 +11,13 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import Engine, decode_plain
-from headrace.bus.kafka import KafkaRunner, consumer, producer, read_all, send
+from headrace.bus.kafka import consumer, producer, read_all, send
 from headrace.bus.memory import MemoryLog, MemoryRunner, settle
 from headrace.bus.observer import Said, encoded
 from headrace.bus.provision import stage_names
 from headrace.bus.records import Outgoing
 from headrace.bus.registry import ConfluentRegistry
+from headrace.bus.runner import KafkaRunner
 from headrace.bus.schemas import MemoryRegistry, codec, record_schema
 from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.frame import frame
@@ -287,10 +288,9 @@ class AbortingRunner(KafkaRunner):
         if not self.abort(transaction):
             super()._carry_out(transaction)
             return
-        self._producer.begin_transaction()
-        send(self._producer, transaction.produced)
-        self._producer.flush(30)
-        self._producer.abort_transaction(15)
+        self.transactions.begin()
+        self.transactions.send(transaction)
+        self.transactions.abort()
         self.engine.rollback()
 
 

@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import decode_plain
+from headrace.bus.failpoints import reach
 from headrace.bus.kafka import consumer, incoming, producer, read_from, received, send
 from headrace.bus.records import Incoming
 from headrace.bus.schemas import Registry
@@ -99,6 +100,7 @@ class EffectsWorker:
                 fields["tick"],
                 self._definition(fields["pipeline"]),
             )
+            reach("between-database-and-publish")
             writer.begin_transaction()
             send(writer, outgoing)
             done = [TopicPartition(record.topic, 0, record.offset + 1)]

@@ -33,7 +33,7 @@ class Engine:
         max_batch: int = 1_000,
         replica: tuple[int, int] = (0, 1),
     ) -> None:
-        self.service, self._registry, self._artifacts = service, registry, artifacts
+        self.service, self.registry, self._artifacts = service, registry, artifacts
         self._encoder = Encoder(registry)
         self._max_batch, self._replica = max_batch, replica
         self.books: dict[str, Books] = {}
@@ -84,7 +84,7 @@ class Engine:
 
     def restore(self, lane: Lane, changelog: Sequence[Incoming]) -> None:
         """Give a lane the state its changelog holds."""
-        lane.restore(read(changelog, self.service.tables, self._registry))
+        lane.restore(read(changelog, self.service.tables, self.registry))
 
     # -- records in ---------------------------------------------------------------------------------
 
@@ -128,10 +128,10 @@ class Engine:
         logical, pipeline = self._data[topic]
         definition = self._definitions[pipeline]
         if logical is EVENTS:
-            chunk = chunks.raw(logical, messages, self._registry, definition)
+            chunk = chunks.raw(logical, messages, self.registry, definition)
         else:
             chunk = chunks.derived(
-                logical, messages, self._registry, lambda name: record_schema(logical, name, definition)
+                logical, messages, self.registry, lambda name: record_schema(logical, name, definition)
             )
         for queue in (q for lane in self.lanes.values() for q in lane.queues):
             if (queue.name, queue.partition) == (topic, partition):
@@ -139,7 +139,7 @@ class Engine:
                 queue.reach(messages[-1].offset + 1)
 
     def _plain(self, messages: Iterable[Incoming]) -> list[tuple[int, str, Fields]]:
-        return decode_plain(messages, self._registry)
+        return decode_plain(messages, self.registry)
 
     # -- transactions out ---------------------------------------------------------------------------
 

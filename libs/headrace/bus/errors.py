@@ -33,3 +33,14 @@ class UnansweredError(HeadraceError):
             f"{service} gave {rows} rows of its input no end",
             why=f"the first is at {where}; every row must be a cause, refused or absorbed",
         )
+
+
+class ReplacedError(HeadraceError):
+    """Another process went on with a lane this one holds: its state here is old, so it has to be read again."""
+
+    def __init__(self, service: str, pipeline: str, partition: int) -> None:
+        super().__init__(
+            f"another replica of {service} went on with {pipeline}, partition {partition}",
+            why="this one stood still for longer than its transactions may stay open",
+            next_command=f"headrace logs {service}",
+        )

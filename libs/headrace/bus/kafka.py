@@ -1,4 +1,4 @@
-"""The Kafka adapter: one consumer, one transactional producer, and the engine between them."""
+"""The Kafka client: consumers and producers with the settings that exactly once needs, and plain reading."""
 
 import logging
 import time
@@ -15,17 +15,14 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from headrace.bus import metering
-from headrace.bus.engine import Engine
-from headrace.bus.lane import Lane
-from headrace.bus.records import Incoming, Outgoing, Transaction
+from headrace.bus.records import Incoming, Outgoing
 from headrace.errors import UnreachableError
 
 LOG = logging.getLogger("headrace.bus")
 CLIENT = logging.getLogger("headrace.kafka")  # what the client says of its connections
 CLIENT.addHandler(logging.NullHandler())  # unless a service sends its logs somewhere, nobody wants to read it
 Going = Callable[[], bool]
-_SLICE = 1.0  # seconds a call of the client may hold back a signal
+SLICE = 1.0  # seconds a call of the client may hold back a signal
 
 
 def always() -> bool:
@@ -74,116 +71,6 @@ def producer(bootstrap: str, transactional_id: str | None = None, **extra: Any) 
     if transactional_id:
         settings |= {"transactional.id": transactional_id, "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS}
     return Producer(settings, logger=CLIENT)
-
-
-class KafkaRunner:
-    """Runs one engine on a broker: every transaction of the engine is one transaction of Kafka."""
-
-    def __init__(self, bootstrap: str, engine: Engine, *, replica: int = 0) -> None:
-        self.engine = engine
-        self._bootstrap = bootstrap
-        self._group = f"headrace.{engine.service.name}"
-        self._consumer = consumer(bootstrap, self._group)
-        self._producer = producer(bootstrap, f"{self._group}.{replica}")
-        self._assigned = False
-
-    def start(self, going: Going = always, timeout: float = 60.0) -> None:
-        """Fence older replicas and begin to read the control topics; give up quietly when ``going`` says no.
-
-        Raises:
-            UnreachableError: when the broker does not answer, or has no Headrace topics, within ``timeout`` s.
-        """
-        topics = self.engine.control_topics
-        if ready(self._consumer, self._producer, topics, going, timeout):
-            self._assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in topics])
-
-    def pump(self, wait: float = 0.2) -> bool:
-        """Read what is new, do one transaction; return whether anything happened."""
-        moved = self._read(wait)
-        began = time.perf_counter()
-        transaction = self.engine.work()
-        if transaction is None:
-            return moved
-        self._carry_out(transaction)
-        metering.took(self.engine.service.name, time.perf_counter() - began)
-        return True
-
-    def close(self) -> None:
-        """Leave: nothing is open between two calls of :meth:`pump`, so there is nothing to finish."""
-        self._consumer.close()
-
-    # -- reading ------------------------------------------------------------------------------------
-
-    def _read(self, wait: float) -> bool:
-        first = self._consumer.poll(wait)
-        if first is None:
-            return False
-        messages = self._taken([first, *self._consumer.consume(5_000, 0)])
-        for pipeline in self.engine.receive(messages):
-            self._open(pipeline)
-        return bool(messages)
-
-    def _taken(self, found: Iterable[Message]) -> list[Incoming]:
-        messages = []
-        for message in found:
-            if received(message):
-                messages.append(incoming(message))
-            elif message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- the client's own name for it
-                self.engine.reached(message.topic(), message.partition(), message.offset())
-        return messages
-
-    # -- a new pipeline -----------------------------------------------------------------------------
-
-    def _open(self, pipeline: str) -> None:
-        """Restore the lanes of a pipeline and begin to read it where its state was left."""
-        wanted = [TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in self.engine.book_topics(pipeline)]
-        for lane in self.engine.open_pipeline(pipeline):
-            self.engine.restore(lane, read_all(self._bootstrap, lane.changelog, lane.partition))
-            wanted += self._inputs(lane)
-        self._assign(wanted)
-
-    def _inputs(self, lane: Lane) -> list[TopicPartition]:
-        asked = [TopicPartition(q.name, q.partition) for q in lane.queues]
-        starts = []
-        for found in self._consumer.committed(asked, 30) if asked else []:
-            start = max(found.offset, 0)
-            lane.resume(found.topic, found.partition, start)
-            starts.append(TopicPartition(found.topic, found.partition, start or OFFSET_BEGINNING))
-        return starts
-
-    def _assign(self, wanted: Sequence[TopicPartition]) -> None:
-        if self._assigned:
-            self._consumer.incremental_assign(list(wanted))
-        else:
-            self._consumer.assign(list(wanted))
-            self._assigned = True
-
-    # -- writing ------------------------------------------------------------------------------------
-
-    def _carry_out(self, transaction: Transaction) -> None:
-        """Commit a transaction; an abortable failure undoes it, anything else ends the process.
-
-        A restarted process fences the old producer and reads committed offsets and state again, which is the
-        cure for every failure whose outcome is unknown.
-        """
-        self._producer.begin_transaction()
-        try:
-            send(self._producer, transaction.produced)
-            offsets = [TopicPartition(t, p, offset) for (t, p), offset in transaction.offsets.items()]
-            if offsets:
-                group = self._consumer.consumer_group_metadata()
-                self._producer.send_offsets_to_transaction(offsets, group, 10)
-            self._producer.commit_transaction(15)
-        except KafkaException as error:
-            if not error.args[0].txn_requires_abort():
-                raise
-            LOG.warning("transaction aborted and done again: %s", error)
-            self._producer.abort_transaction(15)
-            self.engine.rollback()
-            metering.aborted(self.engine.service.name)
-        else:
-            self.engine.commit()
-            metering.committed(self.engine.service.name, transaction)
 
 
 _PASSING = {
@@ -239,7 +126,7 @@ def ready(client: Consumer, writer: Producer, topics: Sequence[str], going: Goin
     Raises:
         UnreachableError: after ``timeout`` seconds without.
     """
-    return wait_for_topics(client, topics, timeout, going) and _fence(writer, timeout, going)
+    return wait_for_topics(client, topics, timeout, going) and fence(writer, timeout, going)
 
 
 def wait_for_topics(client: Consumer, topics: Sequence[str], timeout: float, going: Going = always) -> bool:
@@ -265,19 +152,25 @@ def wait_for_topics(client: Consumer, topics: Sequence[str], timeout: float, goi
 
 def _missing(client: Consumer, topics: Sequence[str]) -> list[str]:
     try:
-        known = client.list_topics(timeout=_SLICE).topics
+        known = client.list_topics(timeout=SLICE).topics
     except KafkaException as error:
         LOG.debug("waiting for the broker: %s", error)
         return list(topics)
     return [t for t in topics if t not in known]
 
 
-def _fence(writer: Producer, timeout: float, going: Going) -> bool:
-    """Call ``init_transactions`` in slices, since it holds back signals for as long as it may take."""
+def fence(writer: Producer, timeout: float, going: Going) -> bool:
+    """Fence older producers of the same transactional id; return False when told to stop meanwhile.
+
+    ``init_transactions`` is called in slices, since it holds back signals for as long as it may take.
+
+    Raises:
+        KafkaException: after ``timeout`` seconds without, or when another call would not help.
+    """
     deadline = time.monotonic() + timeout
     while going():
         try:
-            writer.init_transactions(_SLICE)
+            writer.init_transactions(SLICE)
         except KafkaException as error:
             if not error.args[0].retriable() or time.monotonic() > deadline:
                 raise

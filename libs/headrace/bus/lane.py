@@ -57,6 +57,11 @@ class Lane:
         """Return the name of the topic that holds this lane's state."""
         return changelog(self.service.name, self.pipeline)
 
+    @property
+    def saved(self) -> Progress:
+        """Return the progress that the last committed transaction left."""
+        return self._saved
+
     def resume(self, topic: str, partition: int, offset: int) -> None:
         """Tell a lane where its input was committed."""
         for queue in self.queues:

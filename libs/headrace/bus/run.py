@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
 
-from headrace.bus import metering
+from headrace.bus import failpoints, metering
 from headrace.bus.effects import EffectsWorker, Work
 from headrace.bus.engine import Engine
-from headrace.bus.kafka import KafkaRunner
 from headrace.bus.observer import KafkaObserver, Observer
 from headrace.bus.registry import ConfluentRegistry
+from headrace.bus.runner import KafkaRunner
 from headrace.bus.service import Service
 from headrace.contracts.topics import Topic
 from headrace.local.settings import Settings
@@ -46,13 +46,17 @@ class Stop:
         self._event.set()
 
 
-def run(service: Service, effects: tuple[Topic, Topic, Mapping[str, Work]] | None = None) -> None:
+def run(
+    service: Service,
+    effects: tuple[Topic, Topic, Mapping[str, Work]] | None = None,
+    runner_class: type[KafkaRunner] = KafkaRunner,
+) -> None:
     """Run a service until a signal; an error of ours ends the process with its traceback and exit code 1."""
     settings, health, stop = _begin(service.name)
     registry = ConfluentRegistry(settings.registry_url)
     artifacts = open_store(settings.home)
     engine = Engine(service, registry, artifacts, max_batch=settings.max_batch)
-    runner = KafkaRunner(settings.bootstrap, engine)
+    runner = runner_class(settings.bootstrap, engine)
     runner.start(stop.going)
     failed = threading.Event()
     if effects is not None:
@@ -83,6 +87,7 @@ def run_observer(name: str, observer: Observer, *, wait: float) -> None:
 
 def _begin(name: str) -> tuple[Settings, Health, Stop]:
     configure(name)
+    failpoints.arm(os.environ)
     settings = Settings()
     health = Health(name)
     health.serve(settings.metrics_port)

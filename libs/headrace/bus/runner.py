@@ -1,0 +1,133 @@
+"""One service on a broker: its engine, a consumer of all that it reads, and its transactions."""
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartition
+
+from headrace.bus import metering
+from headrace.bus.engine import Engine
+from headrace.bus.failpoints import reach
+from headrace.bus.kafka import Going, always, consumer, incoming, read_all, ready, received
+from headrace.bus.lane import Lane
+from headrace.bus.records import Incoming, Transaction
+from headrace.bus.transactions import Outcome, Transactions
+from headrace.bus.verdict import kept
+
+LOG = logging.getLogger("headrace.bus")
+
+
+class KafkaRunner:
+    """Runs one engine on a broker: every transaction of the engine is one transaction of Kafka."""
+
+    transactions_class: type[Transactions] = Transactions
+
+    def __init__(self, bootstrap: str, engine: Engine, *, replica: int = 0) -> None:
+        self.engine = engine
+        self._bootstrap = bootstrap
+        self._group = f"headrace.{engine.service.name}"
+        self._consumer = consumer(bootstrap, self._group)
+        self.transactions = self.transactions_class(
+            bootstrap, f"{self._group}.{replica}", self._consumer.consumer_group_metadata
+        )
+        self._assigned = False
+
+    def start(self, going: Going = always, timeout: float = 60.0) -> None:
+        """Fence older replicas and begin to read the control topics; give up quietly when ``going`` says no.
+
+        Raises:
+            UnreachableError: when the broker does not answer, or has no Headrace topics, within ``timeout`` s.
+        """
+        topics = self.engine.control_topics
+        self.transactions.listen(going)
+        if ready(self._consumer, self.transactions.producer, topics, going, timeout):
+            self._assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in topics])
+
+    def pump(self, wait: float = 0.2) -> bool:
+        """Read what is new, do one transaction; return whether anything happened."""
+        moved = self._read(wait)
+        reach("after-consume")
+        began = time.perf_counter()
+        transaction = self.engine.work()
+        if transaction is None:
+            return moved
+        self._carry_out(transaction)
+        metering.took(self.engine.service.name, time.perf_counter() - began)
+        return True
+
+    def close(self) -> None:
+        """Leave: nothing is open between two calls of :meth:`pump`, so there is nothing to finish."""
+        self.transactions.close()
+        self._consumer.close()
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    def _read(self, wait: float) -> bool:
+        first = self._consumer.poll(wait)
+        if first is None:
+            return False
+        messages = self._taken([first, *self._consumer.consume(5_000, 0)])
+        for pipeline in self.engine.receive(messages):
+            self._open(pipeline)
+        return bool(messages)
+
+    def _taken(self, found: Iterable[Message]) -> list[Incoming]:
+        messages = []
+        for message in found:
+            if received(message):
+                messages.append(incoming(message))
+            elif message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- the client's own name for it
+                self.engine.reached(message.topic(), message.partition(), message.offset())
+        return messages
+
+    # -- a new pipeline -----------------------------------------------------------------------------
+
+    def _open(self, pipeline: str) -> None:
+        """Restore the lanes of a pipeline and begin to read it where its state was left."""
+        wanted = [TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in self.engine.book_topics(pipeline)]
+        for lane in self.engine.open_pipeline(pipeline):
+            reach("during-restore")
+            self.engine.restore(lane, read_all(self._bootstrap, lane.changelog, lane.partition))
+            wanted += self._inputs(lane)
+        self._assign(wanted)
+
+    def _inputs(self, lane: Lane) -> list[TopicPartition]:
+        asked = [TopicPartition(q.name, q.partition) for q in lane.queues]
+        starts = []
+        for found in self._consumer.committed(asked, 30) if asked else []:
+            start = max(found.offset, 0)
+            lane.resume(found.topic, found.partition, start)
+            starts.append(TopicPartition(found.topic, found.partition, start or OFFSET_BEGINNING))
+        return starts
+
+    def _assign(self, wanted: Sequence[TopicPartition]) -> None:
+        if self._assigned:
+            self._consumer.incremental_assign(list(wanted))
+        else:
+            self._consumer.assign(list(wanted))
+            self._assigned = True
+
+    # -- writing ------------------------------------------------------------------------------------
+
+    def _carry_out(self, transaction: Transaction) -> None:
+        """Do a transaction of the engine on the broker, and keep or undo what the engine did for it."""
+        outcome = self.transactions.carry_out(transaction)
+        if not self.transactions.usable:
+            return  # told to stop amid a failure: whoever comes next reads from the log what became of it
+        if outcome is Outcome.COMMITTED or (outcome is Outcome.UNKNOWN and self._kept()):
+            self.engine.commit()
+            metering.committed(self.engine.service.name, transaction)
+        else:
+            self.undo()
+            metering.aborted(self.engine.service.name)
+
+    def undo(self) -> None:
+        """Give back what the transaction took: state, progress, and the input, which is handled again."""
+        self.engine.rollback()
+
+    def _kept(self) -> bool:
+        found = kept(self.engine.lanes.values(), partial(read_all, self._bootstrap), self.engine.registry)
+        LOG.warning("the log says that the transaction was %s", "committed" if found else "not committed")
+        return found

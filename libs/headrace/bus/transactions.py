@@ -1,0 +1,195 @@
+"""A replica's transactions, one after the other: every failure ends in a known outcome and a usable producer.
+
+The rules, each from a failure seen on a real broker:
+
+* A commit, an abort or a send of offsets that once timed out is called again until it has ended, and then the
+  producer is replaced: a delayed EndTxn of the old one would close the next transaction (KAFKA-17754).
+* An error that asks for an abort is answered by a flush and an abort; an abort with records in flight was fatal.
+* Any other error, be it fatal, a false ``_FENCED`` after CONCURRENT_TRANSACTIONS, ``_CONFLICT`` or an invalid state on
+  abort, replaces the producer. ``init_transactions`` of the new one ends what the old one left open, so what became of
+  the transaction can then be read from the log.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum
+from itertools import islice
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from headrace.bus.failpoints import planned, reach
+from headrace.bus.kafka import Going, always, fence, producer, send
+from headrace.bus.records import Transaction
+
+LOG = logging.getLogger("headrace.bus")
+PATIENCE = 15.0  # seconds a step may take, in slices; longer than the broker keeps a transaction open
+RETURN = 60.0  # seconds in which a broker that went away has to be back
+FAILURES = 8  # in a row, before the process gives up
+_SLICE = 3.0  # shorter than socket.timeout.ms, so that no request is sent a second time unnoticed
+
+
+class Outcome(Enum):
+    """What became of a transaction; UNKNOWN asks the caller to look at the log."""
+
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+    UNKNOWN = "unknown"
+
+
+class Transactions:
+    """The life of one transactional producer, and of those that replace it."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        transactional_id: str,
+        group: Callable[[], Any],
+        *,
+        slice_seconds: float = _SLICE,
+        **settings: Any,
+    ) -> None:
+        self._bootstrap, self._id, self._group = bootstrap, transactional_id, group
+        self._slice, self._settings = slice_seconds, settings
+        self._going: Going = always
+        self._late, self._failures = False, 0
+        self.producer: Producer = self._new()
+
+    def listen(self, going: Going) -> None:
+        """End every wait early when ``going`` says no."""
+        self._going = going
+
+    @property
+    def usable(self) -> bool:
+        """Whether the next transaction can begin; not so when a replacement was told to stop."""
+        return not self._late
+
+    def carry_out(self, transaction: Transaction) -> Outcome:
+        """Do one transaction and return what became of it; afterwards the producer can begin the next.
+
+        Raises:
+            KafkaException: when ``FAILURES`` in a row did not help, or the broker does not come back in time.
+        """
+        asked = False
+        try:
+            self.begin()
+            self.send(transaction)
+            self.offsets(transaction)
+            asked = True
+            self.commit()
+        except KafkaException as error:
+            outcome = self._undo(error, asked=asked)
+        else:
+            outcome, self._failures = Outcome.COMMITTED, 0
+        if self._late:
+            self.recreate()
+        return outcome
+
+    def close(self) -> None:
+        """Leave: nothing is open between two transactions, so an end that takes long is not waited for."""
+        retire(self.producer).join(_SLICE)
+
+    # -- the steps, each small enough to be replaced -----------------------------------------------------
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        self.producer.begin_transaction()
+        reach("after-begin")
+
+    def send(self, transaction: Transaction) -> None:
+        """Hand over the records."""
+        if planned("mid-produce"):
+            records = list(transaction.produced)
+            send(self.producer, islice(records, len(records) // 2))
+            self.producer.flush(1)
+            reach("mid-produce")
+            send(self.producer, islice(records, len(records) // 2, None))
+        else:
+            send(self.producer, transaction.produced)
+
+    def offsets(self, transaction: Transaction) -> None:
+        """Tie the offsets of the inputs to the records."""
+        reach("before-offsets")
+        offsets = [TopicPartition(t, p, offset) for (t, p), offset in transaction.offsets.items()]
+        if offsets:
+            self._finish(lambda wait: self.producer.send_offsets_to_transaction(offsets, self._group(), wait))
+        reach("after-offsets")
+
+    def commit(self) -> None:
+        """Make everything visible."""
+        reach("during-commit")
+        self._finish(self.producer.commit_transaction)
+        reach("after-commit")
+
+    def abort(self) -> None:
+        """Undo everything on the broker."""
+        self.producer.flush(self._slice)
+        self._finish(self.producer.abort_transaction)
+
+    def recreate(self) -> None:
+        """Replace the producer; the broker ends what the old one left open before the new one may begin."""
+        retire(self.producer)
+        self.producer = self._new()
+        self._late = not fence(self.producer, RETURN, self._going)
+
+    # -- how they fail -----------------------------------------------------------------------------------
+
+    def _finish(self, call: Callable[[float], None]) -> None:
+        """Call again what timed out, until it has ended or ``PATIENCE`` is over; once late, the producer must go."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                call(self._slice)
+            except KafkaException as error:
+                if not _timed_out(error) or time.monotonic() > deadline or not self._going():
+                    raise
+                self._late = True
+            else:
+                return
+
+    def _undo(self, error: KafkaException, *, asked: bool) -> Outcome:
+        LOG.warning("a transaction failed: %s", error)
+        self._failures += 1
+        if self._failures > FAILURES:
+            raise error
+        if error.args[0].txn_requires_abort() and not (asked and self._late):
+            try:
+                self.abort()
+            except KafkaException as second:
+                LOG.warning("its abort failed too, so the producer is replaced: %s", second)
+            else:
+                return Outcome.ABORTED
+        self._late = True
+        return Outcome.UNKNOWN
+
+    def _new(self) -> Producer:
+        return producer(self._bootstrap, self._id, **self._settings)
+
+
+def retire(client: Producer) -> threading.Thread:
+    """Drop a producer with all it holds, on a thread of its own: its end can take as long as a timeout."""
+    thread = threading.Thread(target=_close, args=(client,), name="retired-producer", daemon=True)
+    thread.start()
+    return thread
+
+
+def _close(client: Producer) -> None:
+    try:
+        client.purge()
+        client.close()
+    except KafkaException as error:  # a fenced producer has nothing left to end
+        LOG.debug("a retired producer said: %s", error)
+
+
+def _timed_out(error: KafkaException) -> bool:
+    told: KafkaError = error.args[0]
+    return bool(told.retriable()) and not told.txn_requires_abort() and told.code() in _TIMEOUTS
+
+
+_TIMEOUTS = {
+    KafkaError._TIMED_OUT,  # noqa: SLF001 -- the client's own names
+    KafkaError._TIMED_OUT_QUEUE,  # noqa: SLF001
+    KafkaError.REQUEST_TIMED_OUT,
+}

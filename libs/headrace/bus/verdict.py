@@ -1,0 +1,41 @@
+"""What became of a transaction whose end nobody saw: the progress on the changelog says it."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from headrace.bus.changelog import PROGRESS, Progress, read
+from headrace.bus.errors import ReplacedError
+from headrace.bus.lane import Lane
+from headrace.bus.records import Incoming
+from headrace.bus.schemas import Registry
+
+Reader = Callable[[str, int], Sequence[Incoming]]
+
+
+def kept(lanes: Iterable[Lane], read_changelog: Reader, registry: Registry) -> bool:
+    """Tell whether the open transaction was committed: each lane's progress is on the log, or the one before it.
+
+    Every transaction writes the progress of the lanes it worked on, and no progress comes twice, so this also
+    decides for a transaction without offsets. Call it when no older producer can commit any more.
+
+    Raises:
+        ReplacedError: when the log holds neither of the two: somebody else went on with the lane.
+    """
+    verdicts = set()
+    for lane in lanes:
+        found = last_progress(read_changelog(lane.changelog, lane.partition), registry)
+        if found not in (lane.progress, lane.saved):
+            raise ReplacedError(lane.service.name, lane.pipeline, lane.partition)
+        if lane.progress != lane.saved:
+            verdicts.add(found == lane.progress)
+    if len(verdicts) > 1:
+        raise ReplacedError(lane.service.name, lane.pipeline, lane.partition)
+    return verdicts == {True}
+
+
+def last_progress(records: Iterable[Incoming], registry: Registry) -> Progress:
+    """Return the progress a changelog ends with, or that of a lane that never worked."""
+    own = [r for r in records if bytes(r.key or b"").startswith(f"{PROGRESS.name}/".encode())]
+    for _, _, row in read(own, (), registry):
+        if row is not None:
+            return Progress.of(row)
+    return Progress()

@@ -1,0 +1,151 @@
+"""Transactions whose end goes wrong: what was committed is kept once, what was not is done again once."""
+
+from contextlib import closing
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from conformance import orders
+from rigs import INGESTION, KafkaRig, fresh_name
+
+from headrace.bus.errors import ReplacedError
+from headrace.bus.runner import KafkaRunner
+from headrace.bus.transactions import FAILURES, Transactions
+from headrace.contracts.topics import EVENTS, LEDGER, REJECTED, VALIDATED
+from headrace.testing.broker import running_broker
+
+broker = pytest.fixture(scope="module")(running_broker)
+pytestmark = pytest.mark.broker
+
+
+class Answerless(Transactions):
+    """The answer of every second commit gets lost after it was carried out."""
+
+    calls = 0
+
+    def commit(self):
+        super().commit()
+        self.calls += 1
+        if self.calls % 2:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT, "the answer was lost"))
+
+
+class Unasked(Transactions):
+    """Every second commit gets lost on its way."""
+
+    calls = 0
+
+    def commit(self):
+        self.calls += 1
+        if self.calls % 2:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT, "the request was lost"))
+        super().commit()
+
+
+class Late(Transactions):
+    """Every step times out once before it ends well."""
+
+    def _finish(self, call):
+        self._late = True
+        super()._finish(call)
+
+
+class Fenced(Transactions):
+    """The send of offsets says that the producer is fenced, which is not true, every second time."""
+
+    calls = 0
+
+    def offsets(self, transaction):
+        self.calls += 1
+        if self.calls % 2:
+            raise KafkaException(KafkaError(KafkaError._FENCED, "CONCURRENT_TRANSACTIONS", fatal=True))
+        super().offsets(transaction)
+
+
+class Torn(Transactions):
+    """Every commit is refused, whatever is done."""
+
+    def commit(self):
+        raise KafkaException(KafkaError(KafkaError.INVALID_TXN_STATE, "no"))
+
+
+def run_with(kind, rig):
+    class Runner(KafkaRunner):
+        transactions_class = kind
+
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.ends = {}
+
+        def reads(self):
+            return self._consumer.assignment()
+
+        def _taken(self, found):
+            found = list(found)
+            self.ends |= {(m.topic(), m.partition()): m.offset() for m in found if m.error()}
+            return super()._taken(found)
+
+    runner = Runner(rig.bootstrap, rig.engine(INGESTION, 7))
+    return rig.started(runner, None)
+
+
+def every_row_ended_once(rig, raw):
+    ends = [r["origin"]["offset"] for topic in (VALIDATED, REJECTED) for r in rig.rows(topic)]
+    assert sorted(ends) == list(range(raw))
+    assert rig.committed(INGESTION, EVENTS) == raw
+
+
+@pytest.mark.parametrize("kind", [Answerless, Unasked, Late, Fenced], ids=lambda k: k.__name__)
+def test_each_row_ends_once_and_each_tick_closes_once(kind, broker):
+    with closing(KafkaRig(fresh_name(), broker)) as rig:
+        runner = run_with(kind, rig)
+        rig.append(rig.events(orders(0, 20)))
+        rig.settle([runner])
+        rig.tick(1, 20)  # nothing but the close of a tick: a transaction without offsets
+        rig.settle([runner])
+        rig.tick(2, 20)
+        rig.append(rig.events(orders(20, 10)))
+        rig.settle([runner])
+        every_row_ended_once(rig, 30)
+        assert [(e["tick"], e["records_in"]) for e in rig.rows(LEDGER)] == [(1, 20), (2, 0)]
+
+
+def test_a_replica_that_was_replaced_stops_and_writes_nothing(broker):
+    with closing(KafkaRig(fresh_name(), broker)) as rig:
+        old = run_with(Transactions, rig)
+        rig.append(rig.events(orders(0, 5)))
+        rig.settle([old])
+        rig.append(rig.events(orders(5, 5)))
+        while not (pending := old._read(1.0) and old.engine.work()):
+            pass
+        new = run_with(Transactions, rig)
+        rig.settle([new])
+        rig.append(rig.events(orders(10, 5)))
+        rig.settle([new])
+        with pytest.raises(ReplacedError):
+            old._carry_out(pending)
+        every_row_ended_once(rig, 15)
+
+
+def test_a_replica_whose_work_was_done_by_another_goes_on(broker):
+    """Handlers are pure: when the log holds the same progress, it holds the same state and the same outputs."""
+    with closing(KafkaRig(fresh_name(), broker)) as rig:
+        old = run_with(Transactions, rig)
+        rig.append(rig.events(orders(0, 5)))
+        rig.settle([old])
+        new = run_with(Transactions, rig)
+        rig.append(rig.events(orders(5, 5)))
+        rig.settle([new])
+        rig.settle([old])
+        rig.append(rig.events(orders(10, 5)))
+        rig.settle([old])
+        every_row_ended_once(rig, 15)
+
+
+def test_what_never_succeeds_ends_the_process(broker):
+    with closing(KafkaRig(fresh_name(), broker)) as rig:
+        runner = run_with(Torn, rig)
+        rig.append(rig.events(orders(0, 5)))
+        with pytest.raises(KafkaException):
+            rig.settle([runner])
+        assert runner.transactions._failures == FAILURES + 1
+        assert rig.read(VALIDATED) == []
