@@ -48,17 +48,17 @@ def _definitions(log: Log, registry: Registry) -> dict[str, str]:
 
 def rollback(pipeline: str, why: str, *, by: str | None = None, to_version: int | None = None) -> Said:
     """Return the wish for an earlier champion; None: the one before."""
-    return Said(COMMANDS, "RollbackRequested", {**_command(pipeline, why, by), "to_version": to_version})
+    return Said(COMMANDS, "RollbackRequested", {**order(pipeline, why, by), "to_version": to_version})
 
 
 def pause(pipeline: str, why: str, *, by: str | None = None) -> Said:
     """Return the order to stop trainings."""
-    return Said(RETRAIN, "RetrainPaused", _command(pipeline, why, by))
+    return Said(RETRAIN, "RetrainPaused", order(pipeline, why, by))
 
 
 def resume(pipeline: str, why: str, *, by: str | None = None) -> Said:
     """Return the order to go on with trainings."""
-    return Said(RETRAIN, "RetrainResumed", _command(pipeline, why, by))
+    return Said(RETRAIN, "RetrainResumed", order(pipeline, why, by))
 
 
 def retrain(pipeline: str, why: str, now: int, *, by: str | None = None) -> Said:
@@ -73,7 +73,8 @@ def retrain(pipeline: str, why: str, now: int, *, by: str | None = None) -> Said
     return Said(RETRAIN, "RetrainRequested", {**asked, "reason": why, "requested_by": by or operator()})
 
 
-def _command(pipeline: str, why: str, by: str | None) -> dict[str, Any]:
+def order(pipeline: str, why: str, by: str | None) -> dict[str, Any]:
+    """Return the fields that every order has; raise UsageError for an empty reason."""
     if not why.strip():
         raise UsageError(
             "the reason is empty", "it is kept with the event for those who audit it", '--why "..."'

@@ -11,6 +11,8 @@ from headrace.contracts.topics import RECEIPTS, REJECTED, Topic
 
 NAMESPACE: UUID = uuid5(NAMESPACE_URL, "urn:headrace")
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+ATTEMPTS = "attempts"
+_MOST_DIGITS = 4
 _HEADERS = pa.map_(pa.string(), pa.binary())
 
 
@@ -64,10 +66,16 @@ def refusal_emits(refusals: Sequence[Refused], batch: Batch) -> dict[Topic, list
                 **told,
                 "raw": pa.array([batch.bodies[row] for row in rows], pa.binary()),
                 "headers": pa.array([_unique(batch.headers[row]) for row in rows], _HEADERS),
-                "attempts": pa.array([1] * len(rows), pa.int32()),
+                "attempts": pa.array([attempts(batch.headers[row]) for row in rows], pa.int32()),
             }
             emits[REJECTED].append(Emit("Rejection", pa.RecordBatch.from_pydict(letter), cause=refused.rows))
     return {topic: found for topic, found in emits.items() if found}
+
+
+def attempts(headers: Sequence[tuple[str, bytes]]) -> int:
+    """Return how often an event was submitted, as the header of a re-submission says; 1 where none counts."""
+    said = dict(headers).get(ATTEMPTS) or b""
+    return int(said) if said.isdigit() and len(said) <= _MOST_DIGITS else 1
 
 
 def _unique(headers: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:

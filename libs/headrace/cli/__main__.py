@@ -28,6 +28,7 @@ COMMANDS = {
     "logs": "Show a program's log",
     "publish": "Send a file's rows to a pipeline",
     "event": "Validate an event, or show all that became of one",
+    "dlq": "List, repair, replay or discard dead letters",
     "topic": "Read a topic",
     "schema": "Check that changed schemas break nobody",
     "replay": "Compute a stretch of a topic again and compare",

@@ -66,13 +66,17 @@ def validate(definition: Definition, record: str, rows: Sequence[Row]) -> list[A
     schema = raw_schema(definition, record)
     misread = {n: _misread(n, row, schema, definition.records[record].id) for n, row in enumerate(rows)}
     good = [n for n, wrong in misread.items() if not any(a.severity == "reject" for a in wrong)]
-    batch = pa.RecordBatch.from_pylist(
-        [_typed(rows[n], arrow_schema(schema)) for n in good], arrow_schema(schema)
-    )
+    batch = typed(definition, record, [rows[n] for n in good])
     answers = [answer for wrong in misread.values() for answer in wrong] + _checked(
         definition, record, batch, good
     )
     return sorted(answers, key=lambda answer: answer.row)
+
+
+def typed(definition: Definition, record: str, rows: Sequence[Row]) -> pa.RecordBatch:
+    """Return rows that the contract can hold as columns."""
+    schema = arrow_schema(raw_schema(definition, record))
+    return pa.RecordBatch.from_pylist([_typed(row, schema) for row in rows], schema)
 
 
 def _objects(text: str) -> list[Any]:

@@ -53,6 +53,7 @@ _TOLD: dict[str, tuple[str, Callable[[Fields], str]]] = {
     "ShadowRefused": ("refusal", lambda f: f"version {f['version']} refused in shadow: {f['reason']}"),
     "Promoted": ("promotion", lambda f: f"version {f['version']} promoted: {f['reason']}"),
     "RollbackRequested": ("operator", lambda f: f"rollback asked for by {f['by']}: {f['why']}"),
+    "LettersDiscarded": ("operator", lambda f: f"{len(f['rejection_ids'])} dead letters discarded by {f['by']}: {f['why']}"),
     "RollbackRefused": ("refusal", lambda f: f"rollback refused: {f['reason']}"),
     "RolledBack": ("rollback", lambda f: f"rolled back to version {f['version']} by {f['by']}: {f['why']}"),
 }  # fmt: skip
