@@ -14,12 +14,14 @@ from rigs import DATA_PLANE, PATIENCE, KafkaRig
 
 from headrace.bus.kafka import producer, send
 from headrace.bus.observer import KafkaObserver, Said
-from headrace.contracts.topics import ALIASES, EVENTS, PREDICTIONS, STEPS
+from headrace.contracts.topics import ALIASES, AUDIT, EVENTS, LEDGER, PREDICTIONS, STEPS, TICKS
 from headrace.models.kinds import learner
 from headrace.models.ports import Dataset
 from headrace.pipeline.definition import Rollout
 from headrace.store.artifacts import open_store
+from headrace.store.keys import signing_key
 from headrace.testing.broker import running_broker
+from services.audit.handler import Audit
 from services.clock.handler import Clock
 from services.deployment.service import SERVICE as DEPLOYMENT
 from tests.laws.shop import HOUR
@@ -132,6 +134,22 @@ def test_topics_are_read_decoded(platform):
     assert (code, events[0]["record"], events[0]["value"]["version"]) == (0, "Promoted", 2)
     assert {e["headers"]["ce_source"] for e in events} == {"control.deployments.v1"}
     assert platform.ask("topic", "tail", "nothing")[0] == 2
+
+
+def test_a_ledger_is_what_was_signed_until_an_entry_is_slipped_in(platform, tmp_path):
+    observer = Audit(signing_key(platform.settings.home))
+    with closing(KafkaObserver("audit", observer, platform.bootstrap, platform.registry)) as audit:
+        audit.start()
+        while len(platform.rows(AUDIT)) < len(platform.rows(TICKS)):
+            audit.pump(0.1)
+    code, out = platform.ask("audit", "verify", "audited", "--json")
+    assert (code, json.loads(out)["flaws"]) == (0, [])
+    key = tmp_path / "key.pem"
+    key.write_text(platform.ask("audit", "key")[1])
+    assert platform.ask("audit", "verify", "audited", "--key", str(key))[0] == 0
+    platform.say(Said(LEDGER, "LedgerEntry", platform.rows(LEDGER)[0] | {"records_in": 999}))
+    code, out = platform.ask("audit", "verify", "audited", "--json")
+    assert (code, [f["tick"] for f in json.loads(out)["flaws"]]) == (5, [1])
 
 
 def test_a_replay_matches_and_a_forged_prediction_does_not(platform):

@@ -32,6 +32,7 @@ COMMANDS = {
     "topic": "Read a topic",
     "schema": "Check that changed schemas break nobody",
     "replay": "Compute a stretch of a topic again and compare",
+    "audit": "Prove that a pipeline's ledger is the one that was signed",
     "model": "List and show models, or roll one back",
     "retrain": "Ask for a training, pause trainings, resume them",
     "fuzz": "Give the decoder damaged records and check its answers",
