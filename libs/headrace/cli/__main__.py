@@ -37,6 +37,7 @@ COMMANDS = {
     "model": "List and show models, or roll one back",
     "retrain": "Ask for a training, pause trainings, resume them",
     "fuzz": "Give the decoder damaged records and check its answers",
+    "bench": "Measure Headrace and its peers on the same events",
     "test": "Run the tests",
 }
 

@@ -1,0 +1,108 @@
+"""``python -m bench``: what ``headrace bench`` runs."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import environment, results
+from bench.harness import Run, run
+from bench.rows import Row, rows
+from headrace.errors import CheckError, HeadraceError, UsageError
+from headrace.local.settings import Settings
+
+RUNS = 5
+QUICK_EVENTS, QUICK_ROWS = 2_000, ("headrace three services",)
+OUT = Console(stderr=True)
+
+
+def main() -> None:
+    """Measure, tell, and exit 5 when a row's outputs were not the oracle's."""
+    try:
+        _main(_arguments())
+    except HeadraceError as error:
+        for label, text in (("failed", error.what), ("why", error.why), ("next", error.next_command)):
+            if text:
+                print(f"{label + ':':8}{text}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="headrace bench", description=__doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME")
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--events", type=int)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--docs", type=Path, metavar="PAGE")
+    return parser.parse_args()
+
+
+def _main(asked: argparse.Namespace) -> None:
+    settings = Settings()
+    chosen = _chosen(asked, rows(settings.home / "bench" / "peers" / "bin" / "python"))
+    count = QUICK_EVENTS if asked.quick else asked.events
+    kept = results.Kept(
+        settings.home / "bench" / "runs.json", settings.root, fresh=asked.fresh or asked.quick
+    )
+    if any(row.peer for row in chosen):
+        OUT.print("making the peers' environment, where it is missing")
+        environment.python(settings.home)
+    measured = [_measured(row, count, 1 if asked.quick else asked.runs, kept) for row in chosen]
+    report: dict[str, Any] = {
+        "rows": results.with_ratios(measured),
+        "latency": [],
+        "memory": {},
+        "idle": {},
+        "peers": environment.versions(),
+    }
+    if asked.json:
+        asked.json.write_text(json.dumps(report, indent=1) + "\n")
+    if asked.docs:
+        results.into_page(asked.docs, results.markdown(report), "./headrace bench --docs " + str(asked.docs))
+    _print(report)
+    if bad := results.faults(report["rows"]):
+        raise CheckError(f"outputs are not the oracle's: {', '.join(bad)}", "see lost, duplicated, wrong")
+
+
+def _chosen(asked: argparse.Namespace, known: list[Row]) -> list[Row]:
+    names = asked.only or (QUICK_ROWS if asked.quick else [row.name for row in known])
+    if strange := sorted(set(names) - {row.name for row in known}):
+        raise UsageError(f"no row {strange[0]}", f"there are {', '.join(row.name for row in known)}")
+    return [row for row in known if row.name in names]
+
+
+def _measured(row: Row, count: int | None, times: int, kept: results.Kept) -> dict[str, Any]:
+    """Run a row until it has its runs; one that cannot run here says why."""
+    events = count or row.events
+    runs: list[Run] = kept.of(row.name, events)[:times]
+    missing = row.missing
+    while not missing and len(runs) < times:
+        OUT.print(f"{row.name}: run {len(runs) + 1} of {times}, {events:,} events")
+        try:
+            runs.append(run(row, events))
+        except HeadraceError as error:
+            missing = f"failed: {error.what}"
+            OUT.print(missing, error.why)
+        else:
+            kept.add(row.name, runs[-1])
+            OUT.print(f"  {runs[-1]}")
+    return results.told(row, runs, missing)
+
+
+def _print(report: dict[str, Any]) -> None:
+    table = Table("way", "guarantee", "events/s", "ratio", "lost", "duplicated", "wrong", "note", box=None)
+    for row in report["rows"]:
+        keys = ("name", "guarantee", "events_per_second", "ratio_to_hand_written")
+        checked = ("lost", "duplicated", "wrong", "note")
+        table.add_row(*("" if row.get(k) is None else str(row[k]) for k in (*keys, *checked)))
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()

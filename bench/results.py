@@ -1,0 +1,112 @@
+"""What the runs showed: kept on disk run by run, so that an interrupted bench goes on; told as JSON and as a table."""
+
+import json
+import statistics
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.harness import Run
+from bench.rows import BASE, Row
+
+BEGIN, END = "<!-- BENCH -->", "<!-- /BENCH -->"
+
+
+class Kept:
+    """Runs by row in a file; those of another commit are forgotten."""
+
+    def __init__(self, path: Path, root: Path, *, fresh: bool = False) -> None:
+        self._path, self._commit = path, _commit(root)
+        held = json.loads(path.read_text()) if path.exists() and not fresh else {}
+        self._runs: dict[str, list[dict[str, Any]]] = (
+            held["runs"] if held.get("commit") == self._commit else {}
+        )
+
+    def of(self, row: str, events: int) -> list[Run]:
+        """Return the runs of a row on so many events."""
+        return [Run(**r) for r in self._runs.get(row, []) if r["events"] == events]
+
+    def add(self, row: str, run: Run) -> None:
+        """Keep a run."""
+        self._runs.setdefault(row, []).append(asdict(run))
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text(json.dumps({"commit": self._commit, "runs": self._runs}))
+
+
+def told(row: Row, runs: Sequence[Run], missing: str | None) -> dict[str, Any]:
+    """Return a row of the report: the median rate, and the worst that any run did."""
+    if not runs:
+        return {
+            "name": row.name, "guarantee": row.guarantee, "events_per_second": None,
+            "ratio_to_hand_written": None, "lost": None, "duplicated": None, "wrong": None,
+            "note": missing,
+        }  # fmt: skip
+    rates = [r.events_per_second for r in runs]
+    return {
+        "name": row.name,
+        "guarantee": row.guarantee,
+        "events_per_second": round(statistics.median(rates)),
+        "ratio_to_hand_written": None,
+        "lost": max(r.lost for r in runs),
+        "duplicated": max(r.duplicated for r in runs),
+        "wrong": max(r.wrong for r in runs),
+        "events": runs[0].events,
+        "runs": len(runs),
+        "least": round(min(rates)),
+        "most": round(max(rates)),
+    }
+
+
+def with_ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with their ratio to the hand-written batched loop, where both were measured."""
+    base = next((r["events_per_second"] for r in rows if r["name"] == BASE), None)
+    return [
+        r | {"ratio_to_hand_written": round(r["events_per_second"] / base, 2)}
+        if base and r["events_per_second"]
+        else r
+        for r in rows
+    ]
+
+
+def faults(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the rows whose outputs were not the oracle's."""
+    return [r["name"] for r in rows if any(r[k] for k in ("lost", "duplicated", "wrong"))]
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """Return the report as the table of the docs."""
+    lines = [
+        "| way | guarantee | events/s (least to most) | times hand-written | lost | duplicated | wrong | events a run |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for r in report["rows"]:
+        if r["events_per_second"] is None:
+            lines.append(f"| {r['name']} | {r['guarantee']} | {r['note']} | | | | | |")
+            continue
+        lines.append(
+            f"| {r['name']} | {r['guarantee']} | {r['events_per_second']:,} ({r['least']:,} to {r['most']:,}) "
+            f"| {r['ratio_to_hand_written'] or ''} | {r['lost']} | {r['duplicated']} | {r['wrong']} | {r['events']:,} |"
+        )
+    if report["latency"]:
+        lines += ["", "| append to append | events/s | p50 ms | p99 ms |", "|---|---|---|---|"]
+        lines += [
+            f"| {m['name']} | {m['rate']:,} | {m['p50_ms']:,} | {m['p99_ms']:,} |" for m in report["latency"]
+        ]
+    for name in ("memory", "idle"):
+        if report[name]:
+            lines += ["", f"{name}: " + ", ".join(f"{k} {v:,}" for k, v in report[name].items())]
+    return "\n".join(lines)
+
+
+def into_page(page: Path, table: str, command: str) -> None:
+    """Write the table between the marks of a page, with the command that printed it."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n`{command}` printed this.\n\n{table}\n{END}{after}")
+
+
+def _commit(root: Path) -> str:
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "none"

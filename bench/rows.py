@@ -1,0 +1,59 @@
+"""The rows: what is run, what it promises, where its answers lie, and how many events it gets in one run."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from bench.stage import PEERS, REFUSALS, SCORES, service
+from headrace.contracts.topics import PREDICTIONS, RECEIPTS, VALIDATED
+
+STAGES = ("ingestion", "features", "serving")
+BASE = "hand-written batched"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to do the job; ``first`` is the topic whose first record starts the watch."""
+
+    name: str
+    guarantee: str
+    events: int
+    commands: Sequence[Sequence[str]]
+    answers: str
+    refusals: str
+    first: str
+    peer: bool = False
+
+    @property
+    def missing(self) -> str | None:
+        """Return why this row cannot run here, or None."""
+        if "fused" in self.name and find_spec("headrace.bus.fused") is None:
+            return "not available: this version has no headrace.bus.fused"
+        return None
+
+
+def rows(python: Path) -> list[Row]:
+    """Return the rows in the order of the table; peers run on ``python``."""
+    fused = [sys.executable, "-P", "-m", "headrace.bus.fused", *STAGES]
+    peer = str(python)
+    return [
+        _ours("headrace fused lean", 600_000, [[*fused, "--lean"]], PREDICTIONS.name("bench")),
+        _ours("headrace fused", 300_000, [fused], PREDICTIONS.name("bench")),
+        _ours("headrace three services", 100_000, [service(s) for s in STAGES], VALIDATED.name("bench")),
+        _peer(BASE, 150_000, [peer, str(PEERS / "handwritten.py")]),
+        _peer("hand-written per event", 5_000, [peer, str(PEERS / "handwritten.py"), "1"]),
+        _peer("quix", 80_000, [peer, str(PEERS / "quix_row.py")]),
+        _peer("faust", 30_000, [peer, str(PEERS / "faust_row.py")]),
+    ]
+
+
+def _ours(name: str, events: int, commands: Sequence[Sequence[str]], first: str) -> Row:
+    return Row(
+        name, "exactly once", events, commands, PREDICTIONS.name("bench"), RECEIPTS.name("bench"), first
+    )
+
+
+def _peer(name: str, events: int, command: Sequence[str]) -> Row:
+    return Row(name, "at least once", events, [command], SCORES, REFUSALS, SCORES, peer=True)
