@@ -16,7 +16,7 @@ def test_the_quick_bench_finds_nothing_lost_doubled_or_wrong(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=180,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(found.read_text())["rows"]
