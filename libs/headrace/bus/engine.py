@@ -8,7 +8,7 @@ from headrace.bus import chunks
 from headrace.bus.books import Books
 from headrace.bus.changelog import plain, read
 from headrace.bus.encode import Encoder
-from headrace.bus.errors import BrokenRecordError
+from headrace.bus.errors import BrokenRecordError, HandlerError, UnansweredError
 from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming, Transaction
 from headrace.bus.schemas import Registry, codec, record_schema
@@ -43,6 +43,7 @@ class Engine:
         self._seen: dict[str, list[tuple[str, int, str, Fields]]] = {}
         self._definitions: dict[str, Definition] = {}
         self._working: set[tuple[str, int]] = set()
+        self.stopped: dict[tuple[str, int], HandlerError | UnansweredError] = {}
 
     # -- what to read -------------------------------------------------------------------------------
 
@@ -150,11 +151,31 @@ class Engine:
         """
         transaction = Transaction()
         for key, lane in self.lanes.items():
-            while transaction.rows < ROWS_PER_TRANSACTION and lane.work(transaction, self._max_batch):
-                self._working.add(key)
+            try:
+                while (
+                    key not in self.stopped
+                    and transaction.rows < ROWS_PER_TRANSACTION
+                    and lane.work(transaction, self._max_batch)
+                ):
+                    self._working.add(key)
+            except (HandlerError, UnansweredError) as error:
+                self._stop(key, error)
+                return self.work()
         for key in self._working:
             self.lanes[key].seal(transaction)
         return transaction if self._working else None
+
+    def _stop(self, key: tuple[str, int], error: HandlerError | UnansweredError) -> None:
+        """Stop a lane whose handler fails, its offset unmoved; the others do their work again without it.
+
+        Raises:
+            HandlerError, UnansweredError: the error itself, when no lane is left that works.
+        """
+        self._working.add(key)
+        self.rollback()
+        self.stopped[key] = error
+        if len(self.stopped) == len(self.lanes):
+            raise error
 
     def commit(self) -> None:
         """Keep what the last transaction did."""

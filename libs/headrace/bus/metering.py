@@ -1,5 +1,6 @@
 """What the runners count for Prometheus; engines and lanes know nothing of it."""
 
+import logging
 from collections import Counter
 
 from headrace.bus.engine import Engine
@@ -7,6 +8,8 @@ from headrace.bus.records import Transaction
 from headrace.contracts.topics import LEDGER, REJECTED
 from headrace.telemetry import metrics
 from headrace.telemetry.health import Health
+
+LOG = logging.getLogger("headrace.bus")
 
 
 def took(service: str, seconds: float) -> None:
@@ -36,3 +39,12 @@ def opened(health: Health, engine: Engine) -> None:
     for (pipeline, partition), lane in engine.lanes.items():
         newest = next(reversed(engine.books[pipeline].ticks), 0)
         health.tick(pipeline, partition, lane.progress.tick, newest)
+
+
+def stopped(health: Health, engine: Engine) -> None:
+    """Tell which lanes stand still because a handler of ours fails; the service is no longer healthy then."""
+    for (pipeline, partition), error in engine.stopped.items():
+        metrics.LANE_STOPPED.labels(engine.service.name, pipeline, str(partition)).set(1)
+        if health.state != "failed":
+            LOG.error("%s, partition %d stands still: %s", pipeline, partition, error, exc_info=error)
+            health.failed(error)

@@ -69,6 +69,7 @@ def run(
     while stop.going() and not failed.is_set():
         if runner.pump():
             metering.opened(health, engine)
+        metering.stopped(health, engine)
     runner.close()
     if failed.is_set():
         sys.exit(1)

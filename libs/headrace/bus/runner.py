@@ -8,6 +8,7 @@ from functools import partial
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartition
 
 from headrace.bus import metering
+from headrace.bus.backpressure import Backpressure
 from headrace.bus.engine import Engine
 from headrace.bus.failpoints import reach
 from headrace.bus.kafka import Going, always, consumer, incoming, read_all, ready, received
@@ -23,6 +24,7 @@ class KafkaRunner:
     """Runs one engine on a broker: every transaction of the engine is one transaction of Kafka."""
 
     transactions_class: type[Transactions] = Transactions
+    queued_rows = 100_000  # of one partition of an input, before its fetching pauses
 
     def __init__(self, bootstrap: str, engine: Engine, *, replica: int = 0) -> None:
         self.engine = engine
@@ -32,6 +34,7 @@ class KafkaRunner:
         self.transactions = self.transactions_class(
             bootstrap, f"{self._group}.{replica}", self._consumer.consumer_group_metadata
         )
+        self._backpressure = Backpressure(self._consumer, self.queued_rows)
         self._assigned = False
 
     def start(self, going: Going = always, timeout: float = 60.0) -> None:
@@ -54,6 +57,7 @@ class KafkaRunner:
         if transaction is None:
             return moved
         self._carry_out(transaction)
+        self._backpressure.apply(self.engine.lanes.values())
         metering.took(self.engine.service.name, time.perf_counter() - began)
         return True
 
@@ -71,6 +75,7 @@ class KafkaRunner:
         messages = self._taken([first, *self._consumer.consume(5_000, 0)])
         for pipeline in self.engine.receive(messages):
             self._open(pipeline)
+        self._backpressure.apply(self.engine.lanes.values())
         return bool(messages)
 
     def _taken(self, found: Iterable[Message]) -> list[Incoming]:

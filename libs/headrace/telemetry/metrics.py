@@ -25,4 +25,7 @@ OPEN_TICK = Gauge("headrace_open_tick", "The tick a lane is working on.", (*_LAN
 LAG_TICKS = Gauge(
     "headrace_lag_ticks", "Ticks the clock has issued that a lane has not closed.", (*_LANE, "partition")
 )
+LANE_STOPPED = Gauge(
+    "headrace_lane_stopped", "1 while a lane stands still because its handler fails.", (*_LANE, "partition")
+)
 HEALTHY = Gauge("headrace_healthy", "1 when the service is healthy, else 0.", ("service",))
