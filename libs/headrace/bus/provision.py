@@ -26,6 +26,7 @@ from headrace.contracts.topics import (
     Topic,
     changelog,
 )
+from headrace.errors import ConfigurationError
 from headrace.local.settings import Settings
 from headrace.pipeline.definition import Definition
 from headrace.sources.pipelines import read_all as read_pipelines
@@ -60,7 +61,10 @@ def provision(settings: Settings, pipelines: Path | None = None) -> list[str]:
 
 
 def create_topics(settings: Settings, definitions: Iterable[Definition], services: Sequence[Service]) -> None:
-    """Create the control topics, and every pipeline's topics and changelogs, where they are missing."""
+    """Create the control topics, and every pipeline's topics and changelogs, where they are missing.
+
+    Raises ``ConfigurationError``, and creates nothing, when a topic has another number of partitions than it should.
+    """
     wanted = [_topic(t, t.name(), 1) for t in CONTROL_TOPICS]
     for definition in definitions:
         for topic in PIPELINE_TOPICS:
@@ -72,6 +76,7 @@ def create_topics(settings: Settings, definitions: Iterable[Definition], service
             wanted.append(NewTopic(name, definition.partitions, 1, config=_COMPACTED))
     admin = AdminClient({"bootstrap.servers": settings.bootstrap, "broker.address.family": "v4"})
     known = admin.list_topics(timeout=10).topics
+    _refuse_other_partitions(wanted, {name: len(topic.partitions) for name, topic in known.items()})
     missing = [t for t in wanted if t.topic not in known]
     for future in admin.create_topics(missing, operation_timeout=30).values() if missing else ():
         try:
@@ -79,6 +84,19 @@ def create_topics(settings: Settings, definitions: Iterable[Definition], service
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+
+
+def _refuse_other_partitions(wanted: Iterable[NewTopic], held: Mapping[str, int]) -> None:
+    """Refuse a changed number of partitions: keys would move, and leave their order and state behind."""
+    for topic in wanted:
+        count = held.get(topic.topic, topic.num_partitions)
+        if count != topic.num_partitions:
+            raise ConfigurationError(
+                f"{topic.topic} has {count} partitions and should have {topic.num_partitions}",
+                "with another number of partitions keys move, and their order and state stay behind; "
+                "the number is fixed for a topic's major version",
+                f"set `partitions: {count}` in the pipeline's file, or give the pipeline a new name",
+            )
 
 
 def _topic(topic: Topic, name: str, partitions: int) -> NewTopic:
