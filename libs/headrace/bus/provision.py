@@ -56,7 +56,7 @@ def provision(settings: Settings, pipelines: Path | None = None) -> list[str]:
     registry = ConfluentRegistry(settings.registry_url)
     create_topics(settings, definitions.values(), services)
     register_schemas(registry, definitions.values())
-    _announce(settings, registry, definitions, services)
+    announce(settings, registry, definitions, services)
     return sorted(definitions)
 
 
@@ -135,7 +135,7 @@ def _records(topic: Topic, definition: Definition) -> list[str]:
     return ["FeatureVector"] if topic is FEATURES else catalogue.topics()[topic.stream].declared
 
 
-def _announce(
+def announce(
     settings: Settings,
     registry: ConfluentRegistry,
     definitions: Mapping[str, Definition],

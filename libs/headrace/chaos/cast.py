@@ -1,0 +1,225 @@
+"""The services of a run: started from the fork server, hit by their faults, started again."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from headrace.chaos.schedule import Fault
+from headrace.errors import HeadraceError
+from headrace.local.settings import Settings
+from headrace.testing.broker import free_ports
+
+OVERDUE = 12.0
+"""Seconds after which a fault that found no hit is carried out from outside."""
+WOKEN = 8.0
+"""Seconds a zombie gets, once it goes on, to find out that it is fenced."""
+ROOM = 1.0
+"""Seconds that a stopped process works on, once it goes on, before it is killed for the next fault."""
+_STARTUP = 120.0
+
+
+@dataclass
+class Actor:
+    """One process of a service and the fault it was started with."""
+
+    service: str
+    fault: Fault | None
+    pid: int = 0
+    since: float = field(default_factory=time.monotonic)
+    stopped: bool = False
+    zombie: bool = False
+    hit: bool = False
+    left: bool = False
+
+
+class Cast:
+    """Every service of a run, kept running; ``faults`` are carried out one after the other for each."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        services: Sequence[str],
+        faults: Mapping[str, Sequence[Fault]],
+        *,
+        mutant: str | None = None,
+    ) -> None:
+        self._settings, self._services, self._mutant = settings, list(services), mutant
+        self._faults = {name: deque(faults.get(name, ())) for name in services}
+        self._actors: dict[int, Actor] = {}
+        self._current: dict[str, int] = {}
+        self._due: list[tuple[float, int, int]] = []
+        self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._numbers = count(1)
+        self.kills = self.zombies = self.restarts = 0
+        self.log = settings.home / "log"
+        self.log.mkdir(exist_ok=True)
+        self._server = self._serve()
+
+    # -- the fork server ----------------------------------------------------------------------------
+
+    def _serve(self) -> "subprocess.Popen[str]":
+        server = subprocess.Popen(
+            [sys.executable, "-m", "headrace.chaos.zygote", *self._services],
+            env={**self._settings.environment(), "OPENBLAS_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        threading.Thread(target=self._listen, args=(server,), daemon=True).start()
+        return server
+
+    def _listen(self, server: "subprocess.Popen[str]") -> None:
+        for line in server.stdout or ():
+            self._heard.put(json.loads(line))
+
+    def start(self) -> None:
+        """Start every service."""
+        if self._heard.get(timeout=_STARTUP)["event"] != "ready":
+            raise HeadraceError("the fork server did not start", f"see {self.log}")
+        for service in self._services:
+            self._start(service)
+
+    def _start(self, service: str) -> None:
+        number = next(self._numbers)
+        faults = self._faults[service]
+        actor = Actor(service, faults.popleft() if faults else None)
+        self._actors[number], self._current[service] = actor, number
+        told = {
+            "HEADRACE_METRICS_PORT": str(free_ports(1)[0]),
+            "HEADRACE_FAILPOINT_LOG": self._points(service),
+        }
+        if actor.fault:
+            told["HEADRACE_FAILPOINT"] = f"{actor.fault.point}:{actor.fault.hit}:{actor.fault.signal}"
+        spec = {
+            "id": number, "service": service, "env": told, "log": str(self.log / f"{service}.log"),
+            "mutant": self._mutant, "state": str(self.state(service)),
+        }  # fmt: skip
+        assert self._server.stdin is not None  # noqa: S101 -- it was asked for
+        self._server.stdin.write(json.dumps(spec) + "\n")
+        self._server.stdin.flush()
+
+    def _points(self, service: str) -> str:
+        return str(self.log / f"{service}.points")
+
+    def state(self, service: str) -> Path:
+        """Return where a service that leaves in peace writes the digests of its state."""
+        return self.log / f"{service}.state.json"
+
+    # -- the run ------------------------------------------------------------------------------------
+
+    def turn(self, wait: float = 0.05) -> None:
+        """Take what happened and do what is due."""
+        try:
+            self._take(self._heard.get(timeout=wait))
+            while not self._heard.empty():
+                self._take(self._heard.get())
+        except queue.Empty:
+            pass
+        now = time.monotonic()
+        for item in [d for d in self._due if d[0] <= now]:
+            self._due.remove(item)
+            self._send(item[1], item[2])
+        for number in list(self._current.values()):
+            actor = self._actors.get(number)
+            if actor and actor.fault and actor.pid and not actor.stopped and now - actor.since > OVERDUE:
+                if self._faults[actor.service]:  # nothing left to wait for at the end of a run
+                    self._faults[actor.service].append(replace(actor.fault, hit=1))
+                actor.hit, actor.fault = True, None
+                self._send(number, signal.SIGKILL)
+
+    @property
+    def left(self) -> int:
+        """Return how many faults are still to come."""
+        armed = sum(a.fault is not None for a in self._actors.values())
+        return armed + sum(map(len, self._faults.values()))
+
+    @property
+    def asleep(self) -> bool:
+        """Tell whether a stopped process has still to go on."""
+        return any(actor.stopped for actor in self._actors.copy().values())
+
+    def points(self, service: str) -> dict[str, int]:
+        """Return how often each failpoint of a service was hit by its fault."""
+        path = Path(self._points(service))
+        lines = path.read_text().splitlines() if path.exists() else []
+        return dict(sorted(Counter(line.split()[0] for line in lines).items()))
+
+    def leave(self, patience: float = 30.0) -> None:
+        """Ask every service to leave in peace; raise HeadraceError when one does not."""
+        for faults in self._faults.values():
+            faults.clear()
+        for number in list(self._actors):
+            actor = self._actors[number]
+            actor.left = True
+            self._send(number, signal.SIGKILL if actor.zombie or actor.stopped else signal.SIGTERM)
+        deadline = time.monotonic() + patience
+        while self._actors and time.monotonic() < deadline:
+            self.turn()
+        if self._actors:
+            names = sorted({a.service for a in self._actors.values()})
+            raise HeadraceError(
+                f"{', '.join(names)} did not leave", f"waited {patience:.0f} s", f"see {self.log}"
+            )
+
+    def close(self) -> None:
+        """Kill what is left, and the fork server."""
+        for number in list(self._actors):
+            self._send(number, signal.SIGKILL)
+        self._server.kill()
+        self._server.wait()
+
+    def _send(self, number: int, signum: int) -> None:
+        actor = self._actors.get(number)
+        if actor is None or not actor.pid:
+            return
+        if signum == signal.SIGCONT:
+            actor.stopped = False
+            self.zombies += actor.zombie
+            actor.since = time.monotonic()
+        with suppress(ProcessLookupError):  # it has just ended; the fork server is about to say so
+            os.kill(actor.pid, signum)
+
+    def _take(self, told: dict[str, Any]) -> None:
+        actor = self._actors[told["id"]]
+        if told["event"] == "started":
+            actor.pid = told["pid"]
+        elif told["event"] == "stopped":
+            self._stopped(told["id"], actor)
+        else:
+            self._exited(told["id"], actor, told["code"])
+
+    def _stopped(self, number: int, actor: Actor) -> None:
+        fault, actor.stopped = actor.fault, True
+        if fault is None:
+            return
+        wake = time.monotonic() + fault.pause
+        self._due.append((wake, number, signal.SIGCONT))
+        actor.hit, actor.fault = True, None
+        if fault.successor:
+            actor.zombie = True
+            self._due.append((wake + WOKEN, number, signal.SIGKILL))
+            self._start(actor.service)
+        elif self._faults[actor.service]:  # from now on it has no fault: it makes room for the next
+            self._due.append((wake + ROOM, number, signal.SIGKILL))
+
+    def _exited(self, number: int, actor: Actor, code: int) -> None:
+        del self._actors[number]
+        if actor.zombie or actor.left:
+            return
+        if actor.hit or (actor.fault and code in (0, -getattr(signal, actor.fault.signal))):
+            self.kills += 1
+        else:
+            self.restarts += 1
+            if actor.fault is not None:
+                self._faults[actor.service].appendleft(actor.fault)
+        self._start(actor.service)
