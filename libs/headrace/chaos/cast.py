@@ -21,7 +21,7 @@ from headrace.errors import HeadraceError
 from headrace.local.settings import Settings
 from headrace.testing.broker import free_ports
 
-OVERDUE = 12.0
+OVERDUE = 20.0
 """Seconds after which a fault that found no hit is carried out from outside."""
 WOKEN = 8.0
 """Seconds a zombie gets, once it goes on, to find out that it is fenced."""
@@ -62,6 +62,7 @@ class Cast:
         self._due: list[tuple[float, int, int]] = []
         self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._numbers = count(1)
+        self._again: set[tuple[str, str]] = set()
         self.kills = self.zombies = self.restarts = 0
         self.log = settings.home / "log"
         self.log.mkdir(exist_ok=True)
@@ -132,7 +133,9 @@ class Cast:
         for number in list(self._current.values()):
             actor = self._actors.get(number)
             if actor and actor.fault and actor.pid and not actor.stopped and now - actor.since > OVERDUE:
-                if self._faults[actor.service]:  # nothing left to wait for at the end of a run
+                place = (actor.service, actor.fault.point)
+                if place not in self._again:  # once more only, so that a slow machine comes to an end
+                    self._again.add(place)
                     self._faults[actor.service].append(replace(actor.fault, hit=1))
                 actor.hit, actor.fault = True, None
                 self._send(number, signal.SIGKILL)

@@ -38,6 +38,7 @@ COMMANDS = {
     "retrain": "Ask for a training, pause trainings, resume them",
     "fuzz": "Give the decoder damaged records and check its answers",
     "bench": "Measure Headrace and its peers on the same events",
+    "chaos": "Kill services and the broker, and count what came of it",
     "test": "Run the tests",
 }
 
