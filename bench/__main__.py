@@ -11,12 +11,15 @@ from rich.table import Table
 
 from bench import environment, results
 from bench.harness import Run, run
-from bench.rows import Row, rows
+from bench.latency import latency
+from bench.rows import BASE, Row, rows
 from headrace.errors import CheckError, HeadraceError, UsageError
 from headrace.local.settings import Settings
 
 RUNS = 5
 QUICK_EVENTS, QUICK_ROWS = 2_000, ("headrace three services",)
+RATE = 1_000
+PROMPT = ("headrace fused lean", "headrace fused", "headrace three services", BASE)
 OUT = Console(stderr=True)
 
 
@@ -38,6 +41,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--events", type=int)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--latency", action="store_true")
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--docs", type=Path, metavar="PAGE")
     return parser.parse_args()
@@ -56,7 +60,7 @@ def _main(asked: argparse.Namespace) -> None:
     measured = [_measured(row, count, 1 if asked.quick else asked.runs, kept) for row in chosen]
     report: dict[str, Any] = {
         "rows": results.with_ratios(measured),
-        "latency": [],
+        "latency": _latency(chosen) if asked.latency else [],
         "memory": {},
         "idle": {},
         "peers": environment.versions(),
@@ -95,6 +99,20 @@ def _measured(row: Row, count: int | None, times: int, kept: results.Kept) -> di
     return results.told(row, runs, missing)
 
 
+def _latency(chosen: list[Row]) -> list[dict[str, Any]]:
+    """Measure the rows that promise an answer soon; one that fails is told and left out."""
+    told: list[dict[str, Any]] = []
+    for row in chosen:
+        if row.missing or row.name not in PROMPT:
+            continue
+        OUT.print(f"{row.name}: latency at {RATE:,} events/s")
+        try:
+            told += latency(row, RATE)
+        except HeadraceError as error:
+            OUT.print(f"failed: {error.what}", error.why)
+    return told
+
+
 def _print(report: dict[str, Any]) -> None:
     table = Table("way", "guarantee", "events/s", "ratio", "lost", "duplicated", "wrong", "note", box=None)
     for row in report["rows"]:
@@ -102,6 +120,8 @@ def _print(report: dict[str, Any]) -> None:
         checked = ("lost", "duplicated", "wrong", "note")
         table.add_row(*("" if row.get(k) is None else str(row[k]) for k in (*keys, *checked)))
     Console(width=140).print(table)
+    for way in report["latency"]:
+        print(f"{way['name']}, {way['rate']:,} events/s: p50 {way['p50_ms']} ms, p99 {way['p99_ms']} ms")
 
 
 if __name__ == "__main__":

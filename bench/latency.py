@@ -1,0 +1,91 @@
+"""How long an event takes from its append to that of its answer, at a steady rate, hop by hop."""
+
+import io
+import time
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import fastavro
+import numpy as np
+
+from bench.harness import PAUSE, RECEIPT, whole
+from bench.job import events
+from bench.rows import Row
+from bench.stage import PATIENCE, Stage, service, stage, within
+from headrace.bus.kafka import producer, send
+from headrace.bus.reading import KafkaLog, Stamped
+from headrace.contracts.topics import EVENTS, FEATURES, RECEIPTS, VALIDATED
+
+SLICES = 100  # a second
+SECONDS, WARM = 30, 0.4
+FIRST = fastavro.parse_schema(
+    {"type": "record", "name": "First", "fields": [{"name": "id", "type": "string"}]}
+)  # every record of an event begins with the event's id
+
+
+def latency(row: Row, rate: int, seconds: int = SECONDS) -> list[dict[str, Any]]:
+    """Return p50 and p99 in ms of each hop of a row, end to end, and of its receipts, at ``rate`` events/s."""
+    with stage() as ready:
+        if row.peer:
+            _flow(ready, row, rate, seconds)
+        else:
+            with ready.running(service("clock")):
+                ready.wait_for_tick()
+                _flow(ready, row, rate, seconds)
+        with KafkaLog(ready.settings.bootstrap) as log:
+            hops = [EVENTS.name("bench")]
+            if row.name == "headrace three services":
+                hops += [VALIDATED.name("bench"), FEATURES.name("bench")]
+            times = {topic: _times(whole(log, topic)) for topic in [*hops, row.answers]}
+            receipts = {} if row.peer else _receipts(whole(log, RECEIPTS.name("bench")))
+    raw = times[hops[0]]
+    told = [
+        _told(f"{row.name}: {b.split('.')[1]}", rate, times[a], times[b])
+        for a, b in pairwise([*hops, row.answers])
+        if len(hops) > 1
+    ]
+    told.append(_told(f"{row.name}: end to end", rate, raw, times[row.answers]))
+    return [*told, _told(f"{row.name}: receipts", rate, raw, receipts)] if receipts else told
+
+
+def _flow(ready: Stage, row: Row, rate: int, seconds: int) -> None:
+    """Publish at the rate while the row runs; return when nothing more comes out."""
+    records = ready.framed(events(rate * seconds))
+    writer, size = producer(ready.settings.bootstrap, **{"linger.ms": 0}), max(1, rate // SLICES)
+    with ready.running(*row.commands, peer=row.peer):
+        began = time.monotonic()
+        for start in range(0, len(records), size):
+            time.sleep(max(0.0, began + start / rate - time.monotonic()))
+            send(writer, records[start : start + size])
+            writer.poll(0)
+        writer.flush(PATIENCE)
+        wanted = int(0.98 * len(records))
+        within(PATIENCE, f"{row.name} does not keep up", lambda: ready.ends([row.answers]) >= wanted)
+        time.sleep(4 * PAUSE)
+
+
+def _times(records: Sequence[Stamped]) -> dict[str, int]:
+    """Return when each event's first record was appended."""
+    found: dict[str, int] = {}
+    for r in records:
+        event = fastavro.schemaless_reader(io.BytesIO((r.record.value or b"")[5:]), FIRST, None)["id"]
+        found[event] = min(r.appended, found.get(event, r.appended))
+    return found
+
+
+def _receipts(records: Sequence[Stamped]) -> dict[str, int]:
+    return {
+        fastavro.schemaless_reader(io.BytesIO((r.record.value or b"")[5:]), RECEIPT, None)[
+            "event_id"
+        ]: r.appended
+        for r in records
+    }
+
+
+def _told(name: str, rate: int, begin: Mapping[str, int], end: Mapping[str, int]) -> dict[str, Any]:
+    """Return the quantiles of one way, its first part left out: imports, compilation, the backlog they leave."""
+    both = sorted((begin[event], end[event]) for event in begin.keys() & end.keys())
+    took = np.array([e - b for b, e in both[int(WARM * len(both)) :]])
+    p50, p99 = (round(float(q), 1) for q in np.quantile(took, [0.5, 0.99])) if len(took) else (None, None)
+    return {"name": name, "rate": rate, "p50_ms": p50, "p99_ms": p99}
