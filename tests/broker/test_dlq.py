@@ -24,8 +24,10 @@ from headrace.sources import pipelines
 from headrace.sources.source import Step
 from headrace.sources.validation import typed
 from headrace.sources.wire import Wire
+from headrace.testing.broker import running_broker
 
 pytestmark = pytest.mark.broker
+broker = pytest.fixture(scope="module")(running_broker)  # of its own: it makes the control topics
 LETTERS = 1_000
 FLIGHTS = pipelines.find("flights", Path("pipelines")).model_copy(update={"name": "letters"})
 ROW = {

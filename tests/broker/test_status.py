@@ -9,8 +9,10 @@ from test_drift_on_faust import HOUR, Stage, hour
 from headrace.bus.kafka import send
 from headrace.contracts.topics import CONTROL_TOPICS
 from headrace.telemetry.status import Follower, pipelines
+from headrace.testing.broker import running_broker
 
 pytestmark = pytest.mark.broker
+broker = pytest.fixture(scope="module")(running_broker)  # of its own: it makes the control topics
 
 
 @pytest.fixture(scope="module")
