@@ -7,52 +7,96 @@ In a ``conftest.py``::
 A test that asks for ``broker`` gets the Settings under which clients reach the two.
 """
 
+import secrets
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
-from headrace.local.answers import wait_for_kafka, wait_for_registry
+from headrace.errors import UnreachableError
+from headrace.local.answers import kafka_answers, registry_answers, within
 from headrace.local.settings import LOOPBACK, Settings
 
 PARTS = ("kafka", "registry")
 PATIENCE = 60.0
+ATTEMPTS = 3
+FIRST_PORT = 12_000
+EPHEMERAL = 32_768  # Linux gives ports from here on to outgoing connections (ip_local_port_range)
+LOG_END = 2_000
 
 
 def running_broker() -> Iterator[Settings]:
-    """Start Kafka and the registry, yield the Settings that name them, stop both."""
-    with tempfile.TemporaryDirectory(prefix="headrace-") as home, ExitStack() as stack:
-        kafka_port, registry_port = free_ports(2)
-        settings = Settings(home=Path(home), kafka_port=kafka_port, registry_port=registry_port)
-        for part in PARTS:
-            stack.enter_context(_running(part, settings))
-        wait_for_kafka(settings, PATIENCE)
-        wait_for_registry(settings, PATIENCE)
-        yield settings
+    """Start Kafka and the registry, yield the Settings that name them, stop both.
+
+    Raises UnreachableError, with the end of the log, when one of them does not come up.
+    """
+    with ExitStack() as stack:
+        yield _started(stack)
+
+
+def _started(stack: ExitStack) -> Settings:
+    """Start both under ``stack``, on other ports when another process was quicker to take one."""
+    for _ in range(ATTEMPTS - 1):
+        with ExitStack() as attempt, suppress(UnreachableError):
+            settings = _attempt(attempt)
+            stack.push(attempt.pop_all())
+            return settings
+    return _attempt(stack)
+
+
+def _attempt(stack: ExitStack) -> Settings:
+    home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-")))
+    kafka_port, registry_port = free_ports(2)
+    settings = Settings(home=home, kafka_port=kafka_port, registry_port=registry_port)
+    processes = {part: stack.enter_context(_running(part, settings)) for part in PARTS}
+    _await("kafka", processes["kafka"], settings, kafka_answers)
+    _await("registry", processes["registry"], settings, registry_answers)
+    return settings
+
+
+def _await(
+    part: str, process: subprocess.Popen[bytes], settings: Settings, answers: Callable[[Settings], bool]
+) -> None:
+    """Return when ``part`` answers; raise UnreachableError when it ended, or after a minute of silence."""
+    within(PATIENCE, lambda: process.poll() is not None or answers(settings))
+    if process.poll() is not None or not answers(settings):
+        log = (settings.home / f"{part}.log").read_text(errors="replace")
+        raise UnreachableError(f"the {part} of these tests does not answer", log[-LOG_END:])
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ``count`` loopback ports that are free now, each with a free next one (Kafka's controller)."""
+    """Return ``count`` loopback ports that are free now, each with a free next one (Kafka's controller).
+
+    They lie below the range that systems give to outgoing connections, so that no client takes one
+    between this answer and its use.
+    """
     ports: list[int] = []
     while len(ports) < count:
-        with closing(socket.socket()) as first, closing(socket.socket()) as second:
-            first.bind((LOOPBACK, 0))
-            port = first.getsockname()[1]
-            if second.connect_ex((LOOPBACK, port + 1)) and port not in ports:
-                ports.append(port)
+        port = FIRST_PORT + 2 * secrets.randbelow((EPHEMERAL - FIRST_PORT) // 2)
+        if port not in ports and _is_free(port) and _is_free(port + 1):
+            ports.append(port)
     return ports
 
 
+def _is_free(port: int) -> bool:
+    with closing(socket.socket()) as trial:
+        try:
+            trial.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
 @contextmanager
-def _running(part: str, settings: Settings) -> Iterator[None]:
+def _running(part: str, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", f"headrace.local.{part}"]
     with (settings.home / f"{part}.log").open("wb") as log:
         process = subprocess.Popen(command, env=settings.environment(), stdout=log, stderr=subprocess.STDOUT)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(PATIENCE)
