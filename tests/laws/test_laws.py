@@ -137,8 +137,7 @@ def test_a_handler_is_pure(service):
 
     def _state(table, rows):
         state = State(table)
-        for key, row in rows:
-            state.restore(key, row)
+        state.restore(dict(rows))
         return state
 
     watched = [replace(s, handle=twice) if s.name == service.name else s for s in DATA_PLANE]

@@ -1,8 +1,9 @@
 """State as records: rows of a lane's tables, and how far the lane has come, on its compacted changelog topic."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from headrace.bus.records import Incoming, Outgoing
 from headrace.bus.schemas import Registry, Schema, codec
 from headrace.bus.service import Row, Table
 from headrace.contracts.arrow import avro_schema
-from headrace.contracts.frame import header, unframe
+from headrace.contracts.frame import SIZE, header, unframe
 
 PROGRESS = Table(
     "progress",
@@ -93,22 +94,40 @@ def entries(
 
 def read(
     messages: Sequence[Incoming], tables: Sequence[Table], registry: Registry
-) -> list[tuple[str, str, Row | None]]:
-    """Return (table, key, row) of changelog records, folded so that the last of each key stands."""
-    latest = {bytes(m.key or b""): m.value for m in messages}
-    by_schema: dict[int, list[tuple[str, str, bytes]]] = {}
-    for key, value in latest.items():
-        if value is not None:
-            table, _, name = key.decode().partition("/")
-            schema_id, body = unframe(value)
-            by_schema.setdefault(schema_id, []).append((table, name, body))
-    known = {t.name: t for t in (*tables, PROGRESS)}
-    found: list[tuple[str, str, Row | None]] = []
-    for schema_id, items in by_schema.items():
-        schema = registry.schema(schema_id)
-        if schema is None or items[0][0] not in known:
+) -> dict[str, dict[str, Row | None]]:
+    """Return rows by table and key, folded so that the last record of each key stands; None is a tombstone."""
+    latest = {m.key or b"": m.value for m in messages}
+    groups: dict[tuple[bytes, bytes], tuple[list[str], list[bytes]]] = {}
+    found: dict[str, dict[str, Row | None]] = {}
+    for whole, value in latest.items():
+        name, _, key = whole.partition(b"/")
+        if value is None:
+            found.setdefault(name.decode(), {})[key.decode()] = None
             continue
-        columns = codec(schema).decode([body for _, _, body in items]).columns
-        rows = zip(*(columns[f.name].to_pylist() for f in known[items[0][0]].columns), strict=True)
-        found += [(table, name, row) for (table, name, _), row in zip(items, rows, strict=True)]
+        place = (name, value[:SIZE])
+        if place not in groups:
+            groups[place] = ([], [])
+        keys, values = groups[place]
+        keys.append(key.decode())
+        values.append(value)
+    known = {t.name.encode(): t for t in (*tables, PROGRESS)}
+    for (name, head), (keys, values) in groups.items():
+        schema = registry.schema(unframe(head)[0])
+        if name in known and schema is not None:
+            rows = _rows(codec(schema).decode(values, SIZE).columns, known[name])
+            found.setdefault(known[name].name, {}).update(zip(keys, rows, strict=True))
     return found
+
+
+def _rows(columns: pa.RecordBatch, table: Table) -> Iterator[Row]:
+    return zip(*(_cells(columns[f.name]) for f in table.columns), strict=True)
+
+
+def _cells(column: pa.Array) -> list[Any]:
+    """Return a column as Python values; whole numbers and lists of them are most of all state, and quick."""
+    if pa.types.is_list(column.type) and not column.null_count:
+        cells, ends = _cells(column.values), column.offsets.to_numpy().tolist()
+        return [cells[begin:end] for begin, end in pairwise(ends)]
+    if pa.types.is_integer(column.type) and not column.null_count:
+        return list(column.to_numpy().tolist())
+    return list(column.to_pylist())

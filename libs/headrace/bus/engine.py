@@ -84,7 +84,7 @@ class Engine:
         return [self.lanes[pipeline, p] for p in owned]
 
     def restore(self, lane: Lane, changelog: Sequence[Incoming]) -> None:
-        """Give a lane the state its changelog holds."""
+        """Give a lane the state its changelog holds; a long one may come in parts, one after the other."""
         lane.restore(read(changelog, self.service.tables, self.registry))
 
     # -- records in ---------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from confluent_kafka import (
@@ -31,6 +31,7 @@ def always() -> bool:
 
 
 TRANSACTION_TIMEOUT_MS = 10_000
+PART = 10_000  # records taken from the client at once
 
 
 def consumer(bootstrap: str, group: str, **extra: Any) -> Consumer:
@@ -190,15 +191,36 @@ def read_from(bootstrap: str, topic: str, partition: int, offset: int) -> tuple[
     Raises:
         KafkaException: when the topic does not exist or the offset is gone.
     """
+    found = list(parts(bootstrap, topic, partition, offset))
+    return [record for records, _ in found for record in records], found[-1][1]
+
+
+def parts(
+    bootstrap: str, topic: str, partition: int, offset: int = 0
+) -> Iterator[tuple[list[Incoming], int]]:
+    """Yield the committed records of a partition as they come, each time with the offset behind them.
+
+    The end is where the partition ended when it was reached: the last part may be empty.
+
+    Raises:
+        KafkaException: when the topic does not exist or the offset is gone.
+    """
     client = consumer(bootstrap, "headrace.reader")
     client.assign([TopicPartition(topic, partition, offset or OFFSET_BEGINNING)])
-    found: list[Incoming] = []
     try:
         while True:
-            for message in client.consume(10_000, 1.0):
+            first = client.poll(1.0)
+            messages = [] if first is None else [first, *client.consume(PART, 0)]
+            found, end = [], None
+            for message in messages:
                 if received(message):
                     found.append(incoming(message))
                 elif message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                    return found, message.offset()
+                    end = message.offset()
+            if end is not None:
+                yield found, end
+                return
+            if found:
+                yield found, found[-1].offset + 1
     finally:
         client.close()

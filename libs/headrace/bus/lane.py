@@ -1,6 +1,6 @@
 """One pipeline, one partition, one service: the order of work that makes every result a function of the log."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -68,13 +68,14 @@ class Lane:
             if (queue.name, queue.partition) == (topic, partition):
                 queue.position = queue.reached = offset
 
-    def restore(self, found: Sequence[tuple[str, str, Row | None]]) -> None:
-        """Take the state a previous owner of the lane left on the changelog."""
-        for table, key, row in found:
-            if table == PROGRESS.name and row is not None:
+    def restore(self, found: Mapping[str, Mapping[str, Row | None]]) -> None:
+        """Take the state a previous owner of the lane left on the changelog: rows by table and key."""
+        for table, rows in found.items():
+            if table in self.states:
+                self.states[table].restore(rows)
+        for row in found.get(PROGRESS.name, {}).values():
+            if row is not None:
                 self.progress = Progress.of(row)
-            elif table in self.states:
-                self.states[table].restore(key, row)
         self._saved = self.progress
 
     # -- one transaction ----------------------------------------------------------------------------

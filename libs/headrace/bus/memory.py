@@ -82,7 +82,7 @@ class MemoryRunner:
         for lane in self.engine.open_pipeline(pipeline):
             self.engine.restore(lane, self.log.partitions[lane.changelog, lane.partition])
             if lane.partition in self._begin:
-                lane.restore([(PROGRESS.name, "open", self._begin[lane.partition].row())])
+                lane.restore({PROGRESS.name: {"open": self._begin[lane.partition].row()}})
             for queue in lane.queues:
                 start = self.log.committed.get((self.engine.service.name, queue.name, queue.partition), 0)
                 self._at[queue.name, queue.partition] = start

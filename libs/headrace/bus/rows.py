@@ -26,9 +26,16 @@ class State:
         """Return every key and row, sorted by key."""
         return sorted(self._rows.items())
 
-    def restore(self, key: str, row: Row | None) -> None:
-        """Take one changelog entry, outside any transaction."""
-        self._set(key, row)
+    def restore(self, rows: Mapping[str, Row | None]) -> None:
+        """Take changelog entries, outside any transaction."""
+        kept = {key: row for key, row in rows.items() if row is not None}
+        for key in rows.keys() - kept.keys():
+            self._rows.pop(key, None)
+        self._rows.update(kept)
+        if self._due is not None:
+            for key, row in kept.items():
+                if row[self._due] is not None:
+                    heapq.heappush(self._queue, (row[self._due], key))
 
     def apply(self, changes: Mapping[str, Row | None]) -> None:
         """Apply a handler's changes inside the open transaction."""

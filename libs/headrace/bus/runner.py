@@ -11,7 +11,7 @@ from headrace.bus import metering
 from headrace.bus.backpressure import Backpressure
 from headrace.bus.engine import Engine
 from headrace.bus.failpoints import reach
-from headrace.bus.kafka import Going, always, consumer, incoming, read_all, ready, received
+from headrace.bus.kafka import Going, always, consumer, incoming, parts, read_all, ready, received
 from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming, Transaction
 from headrace.bus.transactions import Outcome, Transactions
@@ -94,7 +94,8 @@ class KafkaRunner:
         wanted = [TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in self.engine.book_topics(pipeline)]
         for lane in self.engine.open_pipeline(pipeline):
             reach("during-restore")
-            self.engine.restore(lane, read_all(self._bootstrap, lane.changelog, lane.partition))
+            for records, _ in parts(self._bootstrap, lane.changelog, lane.partition):
+                self.engine.restore(lane, records)
             wanted += self._inputs(lane)
         self._assign(wanted)
 

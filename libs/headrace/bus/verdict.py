@@ -35,7 +35,5 @@ def kept(lanes: Iterable[Lane], read_changelog: Reader, registry: Registry) -> b
 def last_progress(records: Iterable[Incoming], registry: Registry) -> Progress:
     """Return the progress a changelog ends with, or that of a lane that never worked."""
     own = [r for r in records if bytes(r.key or b"").startswith(f"{PROGRESS.name}/".encode())]
-    for _, _, row in read(own, (), registry):
-        if row is not None:
-            return Progress.of(row)
-    return Progress()
+    rows = read(own, (), registry).get(PROGRESS.name, {})
+    return next((Progress.of(row) for row in rows.values() if row is not None), Progress())

@@ -1,0 +1,75 @@
+"""Rows written to a changelog come back as they were, in one piece or in parts."""
+
+import pyarrow as pa
+import pytest
+
+from headrace.bus.books import Books
+from headrace.bus.changelog import PROGRESS, Progress, entries, read
+from headrace.bus.encode import Encoder
+from headrace.bus.engine import Engine
+from headrace.bus.lane import Lane
+from headrace.bus.records import Incoming
+from headrace.bus.schemas import MemoryRegistry
+from headrace.bus.service import Table
+from headrace.testing.loop import MemoryArtifacts
+from services.features.service import SERVICE
+
+TILES = SERVICE.tables[0]
+MIXED = Table(
+    "mixed",
+    pa.schema(
+        [("n", pa.int64()), ("many", pa.list_(pa.int64())), ("text", pa.string()), ("raw", pa.binary())]
+    ),
+)
+ROWS = {
+    "a": (1, [1, 2], "x", b"\0"),
+    "b/c": (-(2**63), [], "", b""),
+    "d": (None, None, None, None),
+    "e": (2**63 - 1, [None, 3], "é", b"\xff"),
+}
+PLAIN = {"f": (1, [1], "x", b""), "g": (2, [2, 3], "y", b"z")}
+
+
+def written(registry, table, rows):
+    sent = entries(Encoder(registry), "log", 0, table, list(rows.items()))
+    return [Incoming("log", 0, n, r.key, r.value) for n, r in enumerate(sent)]
+
+
+@pytest.mark.parametrize("rows", [ROWS, PLAIN, ROWS | PLAIN])
+def test_rows_come_back_with_their_nulls(rows):
+    registry = MemoryRegistry()
+    assert read(written(registry, MIXED, rows), [MIXED], registry) == {"mixed": rows}
+
+
+def test_the_last_record_of_a_key_stands_and_may_be_a_tombstone():
+    registry = MemoryRegistry()
+    log = written(registry, MIXED, PLAIN)
+    log += written(registry, MIXED, {"f": None, "g": PLAIN["f"]})
+    assert read(log, [MIXED], registry) == {"mixed": {"f": None, "g": PLAIN["f"]}}
+
+
+def test_a_table_that_the_service_no_longer_has_is_left_out():
+    registry = MemoryRegistry()
+    assert read(written(registry, MIXED, PLAIN), [], registry) == {}
+
+
+def test_a_lane_is_the_same_whether_its_changelog_comes_whole_or_in_parts():
+    registry = MemoryRegistry()
+    rows = {f"k{n}": ([n], [n], [1], 100 - n) for n in range(20)}
+    log = written(registry, TILES, rows)
+    log += written(registry, TILES, dict.fromkeys(["k3", "k4"]) | {"k5": ([9], [9], [9], 1)})
+    log += written(registry, PROGRESS, {"open": Progress(tick=7, digests={"t": b"x"}).row()})
+    whole, parts = restored(registry, [log]), restored(registry, [log[:5], log[5:22], log[22:]])
+    assert whole.progress == parts.progress == Progress(tick=7, digests={"t": b"x"})
+    held = whole.states["tiles"].all()
+    assert held == parts.states["tiles"].all()
+    assert [key for key, _ in held] == sorted(rows.keys() - {"k3", "k4"})
+    assert whole.states["tiles"].due(90) == parts.states["tiles"].due(90)
+
+
+def restored(registry, parts):
+    engine = Engine(SERVICE, registry, MemoryArtifacts())
+    lane = Lane(SERVICE, Books("p"), 0, 1, Encoder(registry), MemoryArtifacts())
+    for part in parts:
+        engine.restore(lane, part)
+    return lane
