@@ -3,14 +3,15 @@
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
-from proxy import HOST, proxied
 
 from headrace.bus.kafka import always, fence, read_all
 from headrace.bus.records import Outgoing, Transaction
 from headrace.bus.transactions import Outcome, Transactions
+from headrace.chaos.mutants import HASTY
+from headrace.chaos.proxy import proxied
+from headrace.local.settings import LOOPBACK
 
 pytestmark = pytest.mark.broker
-QUICK = {"slice_seconds": 0.5, "socket.timeout.ms": 2_000}
 
 
 class KeepProducer(Transactions):
@@ -30,7 +31,7 @@ def story(kind, broker, topic):
     for created in client.create_topics([NewTopic(topic, 1, 1)]).values():
         created.result(30)
     with proxied(broker.kafka_port) as proxy:
-        transactions = kind(f"{HOST}:{proxy.port}", topic, lambda: None, **QUICK)
+        transactions = kind(f"{LOOPBACK}:{proxy.port}", topic, lambda: None, **HASTY)
         assert fence(transactions.producer, 30, always)
         outcome = transactions.carry_out(Transaction([Outgoing(topic, 0, None, b"first")]))
         assert proxy.held.is_set()

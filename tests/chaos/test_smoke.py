@@ -3,7 +3,7 @@
 import pytest
 
 from headrace.chaos.run import SERVICES, Order, run
-from headrace.chaos.schedule import MUTANTS, POINTS, schedule
+from headrace.chaos.schedule import CONTROL, MUTANTS, POINTS, schedule
 
 
 def silent(_progress):
@@ -32,7 +32,7 @@ def test_every_failpoint_is_hit_and_nothing_shows():
     assert {s: set(POINTS) - set(hits) for s, hits in report["failpoints"].items()} == {
         s: set() for s in SERVICES
     }
-    assert report["zombies"] >= 1
+    assert report["zombies"] >= report["fenced"] >= 1
 
 
 @pytest.mark.broker
@@ -46,3 +46,10 @@ def test_records_lost_by_an_early_commit_are_found():
 def test_every_mutant_is_caught(mutant):
     report = run(Order(events=3_000, mutant=mutant), silent)
     assert report["lost"] + report["duplicated"]
+
+
+@pytest.mark.slow
+@pytest.mark.broker
+def test_a_late_end_harms_nobody_who_replaces_the_producer():
+    report = run(Order(events=3_000, mutant=CONTROL), silent)
+    assert (report["kills"], report["objections"]) == (1, [])

@@ -28,6 +28,8 @@ WOKEN = 8.0
 ROOM = 1.0
 """Seconds that a stopped process works on, once it goes on, before it is killed for the next fault."""
 _STARTUP = 120.0
+_FENCED = ("_FENCED", "ReplacedError")
+"""What the log of a process says that was told, or found out, that another one has taken its place."""
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Cast:
         self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._numbers = count(1)
         self._again: set[tuple[str, str]] = set()
-        self.kills = self.zombies = self.restarts = 0
+        self.kills = self.zombies = self.fenced = self.restarts = 0
         self.log = settings.home / "log"
         self.log.mkdir(exist_ok=True)
         self._server = self._serve()
@@ -95,19 +97,26 @@ class Cast:
         faults = self._faults[service]
         actor = Actor(service, faults.popleft() if faults else None)
         self._actors[number], self._current[service] = actor, number
-        told = {
-            "HEADRACE_METRICS_PORT": str(free_ports(1)[0]),
-            "HEADRACE_FAILPOINT_LOG": self._points(service),
-        }
-        if actor.fault:
-            told["HEADRACE_FAILPOINT"] = f"{actor.fault.point}:{actor.fault.hit}:{actor.fault.signal}"
         spec = {
-            "id": number, "service": service, "env": told, "log": str(self.log / f"{service}.log"),
+            "id": number, "service": service, "env": self._told(actor), "log": str(self._log(number, service)),
             "mutant": self._mutant, "state": str(self.state(service)),
         }  # fmt: skip
         assert self._server.stdin is not None  # noqa: S101 -- it was asked for
         self._server.stdin.write(json.dumps(spec) + "\n")
         self._server.stdin.flush()
+
+    def _told(self, actor: Actor) -> dict[str, str]:
+        """Return what an actor's environment holds beside the platform's settings."""
+        told = {
+            "HEADRACE_METRICS_PORT": str(free_ports(1)[0]),
+            "HEADRACE_FAILPOINT_LOG": self._points(actor.service),
+        }
+        if actor.fault:
+            told["HEADRACE_FAILPOINT"] = f"{actor.fault.point}:{actor.fault.hit}:{actor.fault.signal}"
+        return told
+
+    def _log(self, number: int, service: str) -> Path:
+        return self.log / f"{service}.{number}.log"
 
     def _points(self, service: str) -> str:
         return str(self.log / f"{service}.points")
@@ -217,6 +226,9 @@ class Cast:
 
     def _exited(self, number: int, actor: Actor, code: int) -> None:
         del self._actors[number]
+        if actor.zombie:
+            told = self._log(number, actor.service).read_text(errors="replace")
+            self.fenced += any(word in told for word in _FENCED)
         if actor.zombie or actor.left:
             return
         if actor.hit or (actor.fault and code in (0, -getattr(signal, actor.fault.signal))):

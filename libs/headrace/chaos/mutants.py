@@ -1,8 +1,15 @@
 """Services with the commit protocol done wrong in one way each: the oracle must object to every one."""
 
+from collections.abc import Callable
+from typing import Any
+
 from headrace.bus.records import Transaction
 from headrace.bus.runner import KafkaRunner
 from headrace.bus.transactions import Outcome, Transactions
+from headrace.chaos.schedule import CONTROL
+
+HASTY: dict[str, Any] = {"slice_seconds": 0.5, "socket.timeout.ms": 2_000}
+"""Settings with which an end that is held back is soon a late one."""
 
 
 class AtLeastOnce(Transactions):
@@ -64,11 +71,28 @@ class OffsetZero(Transactions):
         super().offsets(transaction)
 
 
+class Hasty(Transactions):
+    """Does everything right, but takes an end for late after two seconds: no mutant, what one is held against."""
+
+    def __init__(self, bootstrap: str, transactional_id: str, group: Callable[[], Any]) -> None:
+        super().__init__(bootstrap, transactional_id, group, **HASTY)
+
+
+class KeepProducer(Hasty):
+    """Goes on with the producer whose commit was late, so that the late end closes another transaction."""
+
+    def recreate(self) -> None:
+        """Take it for usable."""
+        self._late = False
+
+
 MUTANTS: dict[str, type[Transactions]] = {
     "at-least-once": AtLeastOnce,
     "commit-first": CommitFirst,
     "no-seek": NoSeek,
     "offset-zero": OffsetZero,
+    "keep-producer": KeepProducer,
+    CONTROL: Hasty,
 }
 
 

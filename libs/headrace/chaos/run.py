@@ -7,15 +7,19 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from headrace.bus.provision import stages
 from headrace.bus.service import Service
+from headrace.chaos import late_end
 from headrace.chaos.cast import Cast
 from headrace.chaos.feeder import Feeder
 from headrace.chaos.ground import Ground
+from headrace.chaos.late_end import LateEnd
+from headrace.chaos.proxy import proxied
 from headrace.chaos.schedule import TRANSACTION_TIMEOUT, BrokerFault, Schedule, aimed, schedule
 from headrace.chaos.shop import definition
 from headrace.errors import HeadraceError, UnreachableError
@@ -49,7 +53,7 @@ class Order:
     def schedule(self) -> Schedule:
         """Return the trouble of the run."""
         if self.mutant:
-            return aimed(SERVICES)
+            return late_end.schedule() if self.mutant in late_end.MUTANTS else aimed(SERVICES)
         return schedule(self.seed, SERVICES, self.kills, self.broker_kills, self.steps)
 
 
@@ -101,34 +105,36 @@ class _Scene:
         self._broker_kills = 0
 
     def play(self, calm: dict[str, str] | None) -> Report:
-        settings = self._ground.settings
-        found = {s.name: s for s in stages(settings.root / "services")}
+        found = {s.name: s for s in stages(self._ground.settings.root / "services")}
         services: list[Service] = [found[name] for name in SERVICES]
-        self._ground.start(self._definition, services)
-        oracle = self._oracle()
-        faults = self._trouble.faults if self._trouble else {}
-        cast = Cast(
-            settings, (*SERVICES, CLOCK), faults, mutant=self._order.mutant if self._trouble else None
-        )
-        try:
+        with ExitStack() as stack:
+            stack.callback(self._ground.stop)
+            self._ground.start(self._definition, services)
+            oracle = self._oracle()
+            stack.callback(oracle.wait)
+            stack.callback(oracle.kill)
+            cast = self._cast(stack)
+            stack.callback(cast.close)
             cast.start()
             self._feed(cast)
             cast.leave()
             report = self._judged(oracle, cast, calm)
-        finally:
-            cast.close()
-            oracle.kill()
-            oracle.wait()
-            self._ground.stop()
         return {
             "events": report.pop("events"),
             "kills": cast.kills,
             "zombies": cast.zombies,
+            "fenced": cast.fenced,
             "broker_kills": self._broker_kills,
             "restarts": cast.restarts,
             "failpoints": {service: cast.points(service) for service in SERVICES},
             **report,
         }
+
+    def _cast(self, stack: ExitStack) -> Cast:
+        settings, services, mutant = self._ground.settings, (*SERVICES, CLOCK), self._order.mutant
+        if mutant in late_end.MUTANTS:
+            return LateEnd(settings, services, mutant, stack.enter_context(proxied(settings.kafka_port)))
+        return Cast(settings, services, self._trouble.faults if self._trouble else {}, mutant=mutant)
 
     def _feed(self, cast: Cast) -> None:
         feeding = threading.Thread(target=self._publish, args=(cast,), daemon=True)

@@ -77,8 +77,10 @@ def schedule(seed: int, services: Sequence[str], kills: int, broker_kills: int, 
     return Schedule(faults, [BrokerFault(step, 20.0 if i % 2 else 0.0) for i, step in enumerate(places)])
 
 
-MUTANTS = ("at-least-once", "commit-first", "no-seek", "offset-zero")
+MUTANTS = ("at-least-once", "commit-first", "no-seek", "offset-zero", "keep-producer")
 """What ``headrace.chaos.mutants`` has; named here so that naming them costs no import."""
+CONTROL = "late-end"
+"""The trouble of ``keep-producer`` for services that do right: the oracle must have nothing to say."""
 _AIMED = ("before-offsets", "mid-produce", "after-commit")
 
 

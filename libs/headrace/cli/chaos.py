@@ -16,7 +16,8 @@ def command(
     seed: Annotated[int, typer.Option(help="The whole schedule follows from it")] = 1,
     partitions: Annotated[int, typer.Option(min=1, max=24, help="Partitions of the pipeline")] = 1,
     mutant: Annotated[
-        str | None, typer.Option(help="Plant a fault: at-least-once, commit-first, no-seek or offset-zero")
+        str | None,
+        typer.Option(help="Plant a fault: at-least-once, commit-first, no-seek, offset-zero, keep-producer"),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file")] = None,
 ) -> None:
