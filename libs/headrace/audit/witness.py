@@ -41,7 +41,8 @@ class Reader:
         waiting = set(client.list_topics(topic, 10).topics[topic].partitions)
         client.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in waiting])
         while waiting:
-            for message in client.consume(5_000, 1.0):
+            first = client.poll(1.0)  # consume(n, timeout) would wait out its timeout for the n-th
+            for message in [] if first is None else [first, *client.consume(5_000, 0)]:
                 error = message.error()
                 if error is None:
                     yield message.partition(), message.offset(), message.value()

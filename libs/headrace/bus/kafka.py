@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import (
@@ -205,7 +206,9 @@ def parts(
     Raises:
         KafkaException: when the topic does not exist or the offset is gone.
     """
-    client = consumer(bootstrap, "headrace.reader")
+    client = consumer(bootstrap, "headrace.reader", **{"fetch.wait.max.ms": 10})
+    with suppress(KafkaException):  # an answer saves half a second of waiting for the leader's name
+        client.list_topics(topic, SLICE)
     client.assign([TopicPartition(topic, partition, offset or OFFSET_BEGINNING)])
     try:
         while True:

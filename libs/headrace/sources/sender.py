@@ -88,7 +88,8 @@ class Sender:
 def _ids(client: Consumer, partitions: int) -> Iterator[bytes]:
     """Yield the event ids up to the end of each assigned partition."""
     while partitions:
-        for message in client.consume(5_000, 1.0):
+        first = client.poll(1.0)  # consume(n, timeout) would wait out its timeout for the n-th
+        for message in [] if first is None else [first, *client.consume(5_000, 0)]:
             error = message.error()
             if error is None:
                 yield dict(message.headers() or ()).get("ce_id", b"")
