@@ -51,6 +51,31 @@ class Rule(Part):
     hint: str = Field("", description="What the producer should do about it")
 
 
+class LabelContract(Part):
+    """What a block of labels has to look like beside the blocks before it, slice by slice; a breach quarantines."""
+
+    slice: str | None = Field(
+        None, description="Slice of a label record (Polars SQL); null: one slice, `all`"
+    )
+    value: str | None = Field(
+        None,
+        description="What a label is measured by (Polars SQL); null: the value of a regression, or nothing",
+    )
+    block: Duration = DAY
+    reference_blocks: int = Field(28, ge=5, description="Conforming blocks that a block is compared with")
+    min_reference: int = Field(7, ge=2, description="Reference blocks before anything is judged")
+    min_labels: int = Field(30, ge=1, description="Labels of a block, below which only its volume is judged")
+    confirm: int = Field(
+        2,
+        ge=1,
+        description="Blocks in a row that breach rate, volume or delay; a unit or a constant breaches at once",
+    )
+    rate: float = Field(4.5, gt=0, description="Log odds that the share of the last class may move")
+    volume: float = Field(8.0, gt=1, description="Factor by which the labels of a block may differ")
+    delay: float = Field(8.0, gt=1, description="Factor by which the median time to the label may differ")
+    unit: float = Field(8.0, gt=1, description="Factor by which the median size of the value may differ")
+
+
 class Label(Part):
     """How an answer becomes a label, and how long an event waits for one."""
 
@@ -60,6 +85,7 @@ class Label(Part):
         3 * DAY, description="After this much event time an event counts as unlabelled"
     )
     classes: list[str] | None = Field(None, description="Class names in order; null for regression")
+    contract: LabelContract = LabelContract()
 
 
 class RowFeature(Part):
