@@ -1,8 +1,10 @@
 """Predictions meet their labels here: an outcome for each event, labelled, or unlabelled when its time is up."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,12 @@ from headrace.bus.refusals import derived_id
 from headrace.bus.service import Batch, Context, Due, Emit, Row, Rows, Step, Tick
 from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.catalogue import schema
-from headrace.contracts.topics import OUTCOMES, PREDICTIONS, PROFILES, SHADOW_PREDICTIONS
+from headrace.contracts.topics import OUTCOMES, PREDICTIONS, PROFILES, QUARANTINE, SHADOW_PREDICTIONS
 from headrace.models.loss import losses
 from headrace.pipeline.definition import Definition
-from headrace.pipeline.labels import compile_label
+from headrace.pipeline.labels import compile_contract, compile_label
 from headrace.stats import profiles
+from services.monitoring import contracts
 
 SCORES = pa.map_(pa.string(), pa.float64())
 PENDING = pa.schema(
@@ -42,6 +45,8 @@ LABELS = pa.schema(
         ("label_event_id", pa.string()),
         ("labelled_at", pa.int64()),
         ("partition", pa.int32()),
+        ("slice", pa.string()),
+        ("measure", pa.float64()),
         ("due", pa.int64()),
     ]
 )
@@ -57,15 +62,22 @@ class View:
 
     definition: Definition
     label: Callable[[pa.RecordBatch], pa.Array]
+    contract: Callable[[pa.RecordBatch], tuple[pa.Array, pa.Array | None]]
 
 
 def labels(context: Context) -> View:
     """Return the view of the definition at a cut."""
-    return View(context.definition, compile_label(context.definition))
+    definition = context.definition
+    return View(definition, compile_label(definition), compile_contract(definition))
 
 
 def handle(batch: Batch, rows: Rows, view: View) -> Step:
     """Remember predictions, and join a tick's labels with them."""
+    if batch.topic is QUARANTINE:
+        for name, record in batch.controls:
+            if name == "QuarantineReleased":
+                contracts.release(rows, record["quarantine_id"])
+        return Step()
     done = np.arange(len(batch))
     if batch.topic is PREDICTIONS:
         _remember(batch, rows, view)
@@ -80,17 +92,20 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
 
 def close(due: Due, rows: Rows, tick: Tick, view: View) -> Step:
     """Tell whose time is up, and give out the tick's quality profile."""
-    ended = _waited(rows)
+    ended = _waited(due, rows)
     answered = {key for key, _, _ in ended}
     ended += [(key, row, None) for key, row in due["pending"] if key not in answered]
-    ended += [(key, _unknown(row), row) for key, row in due["labels"]]
+    ended += [(key, _unknown(row), row) for key, row in due["labels"] if key not in answered]
     emitted: dict[Any, list[Emit]] = {}
     if ended:
         emitted[OUTCOMES] = [_outcomes(ended, tick.n, view, rows)]
+    found = contracts.judge(rows, tick, view.definition)
+    if found:
+        emitted[QUARANTINE] = found
     held = rows["quality"].all()
     if held:
         rows["quality"].delete([key for key, _ in held])
-        emitted[PROFILES] = [_quality_profile(tick, held[0])]
+        emitted[PROFILES] = [_quality_profile(tick, held, contracts.broken(rows))]
     return Step(emitted=emitted)
 
 
@@ -142,7 +157,7 @@ def _join(batch: Batch, rows: Rows, view: View) -> list[Joined]:
     if found is not None:
         data = pa.RecordBatch.from_struct_array(found.columns["data"])
         keys = data[record.joins].cast(pa.string()).to_pylist()
-        told = _told(found.columns, view.label(data), batch.partition, view)
+        told = _told(found.columns, data, batch.partition, view)
         pending = dict(zip(keys, rows["pending"].get(keys), strict=True))
         for key, label in zip(keys, told, strict=True):
             row = pending.pop(
@@ -158,26 +173,37 @@ def _join(batch: Batch, rows: Rows, view: View) -> list[Joined]:
     return joined
 
 
-def _waited(rows: Rows) -> list[Joined]:
-    """Return the labels that came in an earlier tick than their prediction, with it."""
-    waiting = rows["labels"].all()
+def _waited(due: Due, rows: Rows) -> list[Joined]:
+    """Return the labels that came in an earlier tick than their prediction, with it.
+
+    Either may be due at this very close: what is due has left its table, and still meets its other side.
+    """
+    waiting = sorted({**dict(rows["labels"].all()), **dict(due["labels"])}.items())
+    over = dict(due["pending"])
     held = rows["pending"].get([key for key, _ in waiting])
     joined: list[Joined] = [
-        (key, row, label) for (key, label), row in zip(waiting, held, strict=True) if row is not None
+        (key, found, label)
+        for (key, label), row in zip(waiting, held, strict=True)
+        if (found := row or over.get(key)) is not None
     ]
     for table in ("labels", "pending"):
         rows[table].delete([key for key, _, _ in joined])
     return joined
 
 
-def _told(columns: pa.RecordBatch, labels: pa.Array, partition: int, view: View) -> list[Row]:
+def _told(columns: pa.RecordBatch, data: pa.RecordBatch, partition: int, view: View) -> list[Row]:
     times = columns["event_time"].cast(pa.int64()).to_pylist()
     ids = columns["event_id"].to_pylist()
+    labels = view.label(data)
+    slices, measures = view.contract(data)
     numeric = view.definition.task == "regression"
+    if measures is None:
+        measures = labels if numeric else pa.nulls(len(labels), pa.float64())
     return [
         (None if numeric else label, label if numeric else None, event_id, time, partition,
-         time + view.definition.label.maturity)
-        for label, event_id, time in zip(labels.to_pylist(), ids, times, strict=True)
+         name or contracts.ALL, measure, time + view.definition.label.maturity)
+        for label, event_id, time, name, measure in zip(
+            labels.to_pylist(), ids, times, slices.to_pylist(), measures.to_pylist(), strict=True)
     ]  # fmt: skip
 
 
@@ -193,11 +219,24 @@ def _outcomes(joined: Sequence[Joined], tick: int, view: View, rows: Rows) -> Em
     told = dict(
         zip(LABELS.names, zip(*(label or _NEVER for _, _, label in joined), strict=True), strict=True)
     )
-    status = ["late" if not row[4] else "labelled" if label else "unlabelled" for _, row, label in joined]
     task = view.definition.task
     answers = told["value"] if task == "regression" else told["label"]
     loss = losses(task, columns["scores"], answers)
-    lineage = pa.RecordBatch.from_pydict(
+    record = {
+        **_identity(joined, columns, told, tick),
+        **_answer(columns, told),
+        "loss": loss,
+        "challenger_loss": losses(task, columns["challenger_scores"], answers),
+    }
+    _count(rows, view.definition, columns, told, loss)
+    return Emit("Outcome", pa.RecordBatch.from_pydict(record), lineage=_lineage(joined, columns, tick))
+
+
+Columns = Mapping[str, Sequence[Any]]
+
+
+def _lineage(joined: Sequence[Joined], columns: Columns, tick: int) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict(
         {
             "event_id": [key for key, _, _ in joined],
             "entity_key": columns["entity_key"],
@@ -206,7 +245,11 @@ def _outcomes(joined: Sequence[Joined], tick: int, view: View, rows: Rows) -> Em
             "tick": pa.array([tick] * len(joined), pa.int64()),
         }
     )
-    record = {
+
+
+def _identity(joined: Sequence[Joined], columns: Columns, told: Columns, tick: int) -> dict[str, Any]:
+    status = ["late" if not row[4] else "labelled" if label else "unlabelled" for _, row, label in joined]
+    return {
         "outcome_id": [
             derived_id("outcome", prediction, key, answer, told_by, tick)
             for prediction, (key, *_), answer, told_by in zip(
@@ -214,6 +257,13 @@ def _outcomes(joined: Sequence[Joined], tick: int, view: View, rows: Rows) -> Em
             )
         ],
         "prediction_id": columns["prediction_id"],
+        "predicted_tick": columns["tick"],
+        "status": status,
+    }
+
+
+def _answer(columns: Columns, told: Columns) -> dict[str, Any]:
+    return {
         "model_digest": columns["model_digest"],
         "route": columns["route"],
         "scores": _maps(columns["scores"]),
@@ -223,13 +273,8 @@ def _outcomes(joined: Sequence[Joined], tick: int, view: View, rows: Rows) -> Em
         "label_value": pa.array(told["value"], pa.float64()),
         "label_event_id": pa.array(told["label_event_id"], pa.string()),
         "labelled_at": pa.array(told["labelled_at"], pa.int64()).cast(MICROS),
-        "predicted_tick": columns["tick"],
-        "loss": loss,
-        "challenger_loss": losses(task, columns["challenger_scores"], answers),
-        "status": status,
-    }  # fmt: skip
-    _count(rows, view.definition, columns, answers, loss)
-    return Emit("Outcome", pa.RecordBatch.from_pydict(record), lineage=lineage)
+        "slice": pa.array(told["slice"], pa.string()),
+    }
 
 
 _NEVER: Row = (None,) * len(LABELS)
@@ -239,37 +284,44 @@ def _maps(scores: Sequence[Any]) -> pa.Array:
     return pa.array([s or [] for s in scores], SCORES)
 
 
-def _count(
-    rows: Rows,
-    definition: Definition,
-    columns: Mapping[str, Sequence[Any]],
-    answers: Sequence[Any],
-    loss: pa.Array,
-) -> None:
-    """Add labelled outcomes to the tick's quality."""
+def _count(rows: Rows, definition: Definition, columns: Columns, told: Columns, loss: pa.Array) -> None:
+    """Add labelled outcomes to the tick's quality, slice by slice, and to the blocks of their label contract."""
     known = np.flatnonzero(np.asarray(loss.is_valid())).tolist()
     if not known:
         return
-    values = loss.take(pa.array(known)).to_numpy()
-    predicted: list[float] = []
-    happened: list[bool] = []
-    if definition.task == "binary" and definition.label.classes:
-        positive = definition.label.classes[-1]
-        predicted = [dict(columns["scores"][i])[positive] for i in known]
-        happened = [answers[i] == positive for i in known]
-    counted = profiles.profile([], {}, profiles.quality(values, predicted, happened))
-    partition = str(columns["origin"][known[0]]["partition"])
-    held = rows["quality"].get([partition])[0]
-    champion = columns["model_digest"][known[-1]]
-    merged = profiles.merge(json.loads(held[0])["profile"], counted) if held else counted
-    rows["quality"].put(
-        [partition], [(json.dumps({"champion": champion, "profile": merged}, sort_keys=True),)]
-    )
+    names = ("partition", "slice", "measure", "label", "labelled_at")
+    picked: dict[str, list[Any]] = {name: [told[name][i] for i in known] for name in names}
+    picked["event_time"] = [columns["event_time"][i] for i in known]
+    contracts.count(rows, definition, picked)
+    places: dict[str, list[int]] = defaultdict(list)
+    for i, partition, name in zip(known, picked["partition"], picked["slice"], strict=True):
+        places[f"{partition}|{name}"].append(i)
+    for key, at in sorted(places.items()):
+        counted = _quality(definition, columns, told, loss, at)
+        held = rows["quality"].get([key])[0]
+        merged = profiles.merge(json.loads(held[0])["profile"], counted) if held else counted
+        rows["quality"].put([key], [(json.dumps({"profile": merged}, sort_keys=True),)])
+    last = {"champion": columns["model_digest"][known[-1]]}
+    rows["quality"].put([str(picked["partition"][-1])], [(json.dumps(last),)])
 
 
-def _quality_profile(tick: Tick, held: tuple[str, Row]) -> Emit:
-    partition, (text,) = held
-    counted = json.loads(text)
+def _quality(
+    definition: Definition, columns: Columns, told: Columns, loss: pa.Array, at: Sequence[int]
+) -> profiles.Profile:
+    values = loss.take(pa.array(at)).to_numpy()
+    if definition.task != "binary" or not definition.label.classes:
+        return profiles.profile([], {}, profiles.quality(values, [], []))
+    positive = definition.label.classes[-1]
+    predicted = [dict(columns["scores"][i])[positive] for i in at]
+    happened = [told["label"][i] == positive for i in at]
+    return profiles.profile([], {}, profiles.quality(values, predicted, happened))
+
+
+def _quality_profile(tick: Tick, held: Sequence[tuple[str, Row]], broken: Collection[str]) -> Emit:
+    """Return the tick's quality over the slices whose labels can be trusted; null when there is none."""
+    (partition, last), *counted = [(key, json.loads(text)) for key, (text,) in held]
+    sound = [told["profile"] for key, told in counted if key not in broken]
+    quality = reduce(profiles.merge, sound)["quality"] if sound else None
     record = {
         "profile_id": derived_id("profile", "monitoring", tick.pipeline, partition, tick.n),
         "pipeline": tick.pipeline,
@@ -277,9 +329,10 @@ def _quality_profile(tick: Tick, held: tuple[str, Row]) -> Emit:
         "tick": tick.n,
         "time": tick.time,
         "producer": "monitoring",
-        "champion": counted["champion"],
+        "champion": last["champion"],
         "features": [],
         "scores": [],
-        "quality": counted["profile"]["quality"],
+        "quality": quality,
+        "suspect": bool(broken),
     }
     return Emit("Profile", pa.RecordBatch.from_pylist([record], schema=_PROFILE))

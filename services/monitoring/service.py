@@ -1,17 +1,27 @@
 """The manifest of monitoring: at the close of a tick, predictions first, then the labels that answer them."""
 
 from headrace.bus.service import Input, Service, Table
-from headrace.contracts.topics import OUTCOMES, PREDICTIONS, PROFILES, SHADOW_PREDICTIONS, VALIDATED
+from headrace.contracts.topics import (
+    OUTCOMES,
+    PREDICTIONS,
+    PROFILES,
+    QUARANTINE,
+    SHADOW_PREDICTIONS,
+    VALIDATED,
+)
+from services.monitoring.contracts import BLOCKS, WATCHES
 from services.monitoring.handler import LABELS, PENDING, QUALITY, close, handle, labels
 
 SERVICE = Service(
     name="monitoring",
-    consumes=(Input(PREDICTIONS), Input(SHADOW_PREDICTIONS), Input(VALIDATED)),
-    emits=(OUTCOMES, PROFILES),
+    consumes=(Input(QUARANTINE), Input(PREDICTIONS), Input(SHADOW_PREDICTIONS), Input(VALIDATED)),
+    emits=(OUTCOMES, PROFILES, QUARANTINE),
     tables=(
         Table("pending", PENDING, due="due"),
         Table("labels", LABELS, due="due"),
         Table("quality", QUALITY),
+        BLOCKS,
+        WATCHES,
     ),
     handle=handle,
     on_due=close,

@@ -41,6 +41,7 @@ RETRAIN = Topic("control.retrain", "control", ("drift", "training", "operators")
 MODELS = Topic("control.models", "control", ("training",))
 ALIASES = Topic("control.aliases", "control", ("registry",))
 DEPLOYMENTS = Topic("control.deployments", "control", ("deployment",))
+QUARANTINE = Topic("control.quarantine", "control", ("monitoring", "operators"))
 AUDIT = Topic("control.audit", "control", ("audit",))
 TRAINING_EFFECTS = Topic("training.effects", "control", ("training",))
 TRAINING_RESULTS = Topic("training.effect-results", "control", ("training",))
@@ -52,11 +53,13 @@ PIPELINE_TOPICS = (
     PROFILES, OUTCOMES, DRIFT,
 )  # fmt: skip
 CONTROL_TOPICS = (
-    PIPELINES, COMMANDS, RETRAIN, MODELS, ALIASES, DEPLOYMENTS, AUDIT,
+    PIPELINES, COMMANDS, RETRAIN, MODELS, ALIASES, DEPLOYMENTS, QUARANTINE, AUDIT,
     TRAINING_EFFECTS, TRAINING_RESULTS, REGISTRY_EFFECTS, REGISTRY_RESULTS,
 )  # fmt: skip
 # What a tick cuts: every control topic that some handler reads.
-CUT_TOPICS = (PIPELINES, COMMANDS, RETRAIN, MODELS, ALIASES, DEPLOYMENTS, TRAINING_RESULTS, REGISTRY_RESULTS)
+CUT_TOPICS = (
+    PIPELINES, COMMANDS, RETRAIN, MODELS, ALIASES, DEPLOYMENTS, QUARANTINE, TRAINING_RESULTS, REGISTRY_RESULTS,
+)  # fmt: skip
 
 
 def changelog(service: str, pipeline: str) -> str:
