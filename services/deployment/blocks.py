@@ -1,4 +1,4 @@
-"""Outcomes of the pair in shadow, summed by block of event time."""
+"""Outcomes of the pair in shadow, summed by block of event time, and by block and slice of their labels."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,10 +6,20 @@ import polars as pl
 
 from headrace.bus.service import Batch, Row, Rows, Step
 from headrace.pipeline.definition import Definition
+from headrace.pipeline.quarantine import Quarantine
 from services.deployment.state import Rollout, load
 
 Times = npt.NDArray[np.int64]
-_READ = ["event_time", "status", "model_digest", "challenger_digest", "loss", "challenger_loss"]
+_READ = [
+    "event_time",
+    "status",
+    "model_digest",
+    "challenger_digest",
+    "loss",
+    "challenger_loss",
+    "slice",
+    "labelled_at",
+]
 
 
 def block_start(times: Times | int, view: Definition) -> Times | int:
@@ -39,22 +49,37 @@ def _pairs(batch: Batch, rollout: Rollout) -> pl.DataFrame:
         pl.col("event_time").dt.epoch("us") >= rollout.since,
         pl.col("loss").is_not_null(),
         pl.col("challenger_loss").is_not_null(),
-    )
+    ).with_columns(pl.col("slice").fill_null(""), pl.col("labelled_at").fill_null(pl.col("event_time")))
+
+
+def sums(rows: Rows, quarantine: Quarantine) -> dict[int, tuple[int, float, float]]:
+    """Return block begin to (pairs, champion's loss, challenger's loss), without the labels in quarantine."""
+    found: dict[int, tuple[int, float, float]] = {}
+    for key, (count, champion, challenger) in rows["blocks"].all():
+        start, labelled, name = key.split("|", 2)
+        if not quarantine.covers(name, int(labelled)):
+            held = found.get(int(start), (0, 0.0, 0.0))
+            found[int(start)] = (held[0] + count, held[1] + champion, held[2] + challenger)
+    return dict(sorted(found.items()))
 
 
 def _add(pairs: pl.DataFrame, rows: Rows, view: Definition) -> None:
     """Fold losses into the blocks in the order of the log, so that no cut of the batch shows in a sum."""
-    starts, at = np.unique(
-        block_start(pairs["event_time"].dt.epoch("us").to_numpy(), view), return_inverse=True
-    )
-    keys = [str(start) for start in starts]
+    starts = block_start(pairs["event_time"].dt.epoch("us").to_numpy(), view)
+    length, offset = view.label.contract.block, view.clock.offset
+    labelled = (pairs["labelled_at"].dt.epoch("us").to_numpy() - offset) // length * length + offset
+    named = [
+        f"{start:020d}|{at}|{name}"
+        for start, at, name in zip(
+            np.atleast_1d(starts).tolist(), labelled.tolist(), pairs["slice"].to_list(), strict=True
+        )
+    ]
+    names, at = np.unique(np.array(named, dtype=np.str_), return_inverse=True)
+    keys = names.tolist()
     held = [row or (0, 0.0, 0.0) for row in rows["blocks"].get(keys)]
     counts = np.bincount(at, minlength=len(keys)) + [row[0] for row in held]
     champion, challenger = (np.array([row[n] for row in held], np.float64) for n in (1, 2))
     np.add.at(champion, at, pairs["loss"].to_numpy())
     np.add.at(challenger, at, pairs["challenger_loss"].to_numpy())
-    ends = starts + view.rollout.block
-    changed: list[Row] = list(
-        zip(counts.tolist(), champion.tolist(), challenger.tolist(), ends.tolist(), strict=True)
-    )
+    changed: list[Row] = list(zip(counts.tolist(), champion.tolist(), challenger.tolist(), strict=True))
     rows["blocks"].put(keys, changed)

@@ -1,8 +1,10 @@
 """A challenger's way: tried in shadow, then promoted or refused on evidence."""
 
+from collections.abc import Mapping
+
 from headrace.bus.controls import control
 from headrace.bus.refusals import derived_id
-from headrace.bus.service import Emit, Row, Tick
+from headrace.bus.service import Emit, Tick
 from headrace.pipeline.definition import Definition
 from headrace.stats.eprocess import RolloutTest
 from services.deployment.blocks import block_start
@@ -31,21 +33,33 @@ def about(tick: Tick, model: Model, identity: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-def judge(state: State, ended: list[tuple[str, Row]], tick: Tick, view: Definition) -> Answer:
-    """Bet once on each block that ended, in time order, until the evidence decides."""
+def judge(
+    state: State, blocks: Mapping[int, tuple[int, float, float]], tick: Tick, view: Definition
+) -> Answer:
+    """Bet once on each block that ended, in time order, until the evidence decides.
+
+    A block waits one more tick, since what its labels are worth is told at the close that ends it. The bets are made
+    anew each time, so that labels quarantined later leave no trace in the evidence.
+    """
     rollout = state.rollout
     if rollout is None:
         return state, []
-    test = evidence(view, rollout)
-    for _, (count, champion_loss, challenger_loss, _) in ended:
+    test = evidence(view, None)
+    for start, (count, champion_loss, challenger_loss) in blocks.items():
+        end = start + view.rollout.block
+        if end > state.closed:
+            break
         test = test.update((champion_loss - challenger_loss) / count)
         verdict = test.verdict(view.rollout.min_blocks, view.rollout.max_blocks)
+        if end <= rollout.judged:
+            continue
         if verdict == "promote":
             return promoted(state, rollout.challenger, tick, _sentence(test, view, verdict), test)
         if verdict == "refuse":
             return refused(state, rollout, tick, _sentence(test, view, verdict), test)
-    judged = rollout.model_copy(update={"evidence": test.state(), "since": block_start(tick.time, view)})
-    return state.model_copy(update={"rollout": judged}), []
+    since = block_start(tick.time, view)
+    changes = {"evidence": test.state(), "since": since, "judged": state.closed}
+    return state.model_copy(update={"rollout": rollout.model_copy(update=changes)}), []
 
 
 def begin(state: State, tick: Tick, view: Definition) -> Answer:

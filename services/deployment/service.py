@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from headrace.bus.service import Input, Service, Table
-from headrace.contracts.topics import ALIASES, COMMANDS, DEPLOYMENTS, OUTCOMES
+from headrace.contracts.topics import ALIASES, COMMANDS, DEPLOYMENTS, OUTCOMES, QUARANTINE
 from services.deployment.handler import decide, handle, policy
 
 DEPLOYMENT = Table("deployment", pa.schema([("state", pa.string())]))
@@ -14,15 +14,13 @@ BLOCKS = Table(
             ("count", pa.int64()),
             ("champion_loss", pa.float64()),
             ("challenger_loss", pa.float64()),
-            ("due", pa.int64()),
         ]
     ),
-    due="due",
 )
 
 SERVICE = Service(
     name="deployment",
-    consumes=(Input(ALIASES), Input(COMMANDS), Input(OUTCOMES, fan_in=True)),
+    consumes=(Input(QUARANTINE), Input(ALIASES), Input(COMMANDS), Input(OUTCOMES, fan_in=True)),
     emits=(DEPLOYMENTS,),
     tables=(DEPLOYMENT, BLOCKS),
     handle=handle,

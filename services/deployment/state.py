@@ -1,8 +1,11 @@
 """What deployment remembers of one pipeline: who is champion, who was, who is tried and who waits."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 from headrace.bus.service import Rows
+from headrace.pipeline.quarantine import Quarantine
 
 KEY = "pipeline"
 
@@ -29,6 +32,7 @@ class Rollout(Kept):
     champion: Model
     since: int  # outcomes of events before this instant belong to blocks that were judged, or to no block
     evidence: dict[str, float]
+    judged: int = 0  # until when blocks have been bet on
 
 
 class Rollback(Kept):
@@ -50,6 +54,13 @@ class State(Kept):
     waiting: tuple[Model, ...] = ()
     commands: tuple[Rollback, ...] = ()
     answered: tuple[str, ...] = ()
+    kept_quarantine: dict[str, Any] = {}
+    closed: int = 0  # time of the tick before: labels of blocks that ended by then have been judged
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """Return the stretches of labels in quarantine."""
+        return Quarantine.restore(self.kept_quarantine)
 
 
 def load(rows: Rows) -> State:

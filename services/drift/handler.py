@@ -51,6 +51,13 @@ class Policy:
             [known.get(n) or _empty(n, k) for n, k in self.kinds.items()], seen["scores"], seen["quality"]
         )
 
+    def without_labels(self, seen: Profile) -> Profile:
+        """Return a profile without the features that are made of labels, which are not to be trusted."""
+        record = self.definition.label.record
+        made = {w.name for w in self.definition.features.windows if w.record == record}
+        kept = [f for f in seen["features"] if f["name"] not in made]
+        return profile(kept, seen["scores"], seen["quality"])
+
 
 def policy(context: Context) -> Policy:
     """Return the view of the definition at a cut."""
@@ -97,7 +104,9 @@ def _added(block: Open, record: Mapping[str, Any]) -> Open:
     if record["producer"] == "serving" and record["champion"] not in champions[-1:]:
         champions = (*champions, record["champion"])
     counted = Profile(features=record["features"], scores=record["scores"], quality=record["quality"])
-    return Open(block.at, champions, merge(block.profile, counted))
+    return Open(
+        block.at, champions, merge(block.profile, counted), block.suspect or bool(record.get("suspect"))
+    )
 
 
 def _judge(block: Open, until: int, rows: Rows, view: Policy) -> list[Signal]:
@@ -106,7 +115,8 @@ def _judge(block: Open, until: int, rows: Rows, view: Policy) -> list[Signal]:
     watch = view.monitor.restore(
         {"bag": [(at, view.fitted(p)) for at, p in bag], "evidence": held.evidence or {}}
     )
-    seen, champion = view.fitted(block.profile), block.champions[-1] if block.champions else held.champion
+    counted = view.without_labels(block.profile) if block.suspect else block.profile
+    seen, champion = view.fitted(counted), block.champions[-1] if block.champions else held.champion
     if champion != held.champion:
         watch = watch.rebase([Block(at, _without_model(p)) for at, p in watch.latest()])
     if len(block.champions) > 1:  # of a block with two masters only the inputs are comparable

@@ -17,11 +17,12 @@ _BAG = "block/"
 
 
 class Open(NamedTuple):
-    """The block that collects profiles: when it began, who served in it (in order), and what it counted."""
+    """The block that collects profiles: when it began, who served in it (in order), what it counted, and whether labels were suspect."""
 
     at: int
     champions: tuple[str, ...]
     profile: Profile
+    suspect: bool = False
 
 
 class Judged(NamedTuple):
@@ -37,8 +38,8 @@ def load_open(rows: Rows) -> Open | None:
     held = rows[TABLE.name].get([OPEN])[0]
     if held is None:
         return None
-    at, champions, profile = json.loads(held[0])
-    return Open(at, tuple(champions), profile)
+    at, champions, *rest = json.loads(held[0])
+    return Open(at, tuple(champions), *rest)
 
 
 def load_judged(rows: Rows) -> Judged:

@@ -36,19 +36,20 @@ class Trainer:
         """Fit on the rows before the hold-out and judge on the rest; raises ``TrainingError``."""
         rows = self._rows(payload, tools)
         champion = _champion(payload, tools)
-        found = training.train(tools.definition, rows, champion, holdout_from(rows, payload["holdout_from"]))
+        declared = holdout_from(rows, payload["holdout_from"])
+        found = training.train(tools.definition, rows, champion, declared, _left_out(payload))
         return _stored(found, found.rows - found.holdout_rows, tools)
 
     def learn(self, payload: Payload, tools: Tools) -> Payload:
         """Learn the rows since the last snapshot, each scored before it is learnt; raises ``TrainingError``."""
         base = tools.artifacts.get(payload["continue_from"]) if payload["continue_from"] else None
         rows = self._rows(payload, tools)
-        found = training.learn(tools.definition, base, rows, _champion(payload, tools))
+        found = training.learn(tools.definition, base, rows, _champion(payload, tools), _left_out(payload))
         return _stored(found, found.rows, tools)
 
     def _rows(self, payload: Payload, tools: Tools) -> pa.Table:
         labelled = self._labelled[tools.definition.name]
-        return labelled.rows(tools, payload["from_tick"], payload["to_tick"])
+        return labelled.rows(tools, payload["from_tick"], payload["to_tick"], _left_out(payload))
 
 
 def holdout_from(rows: pa.Table, declared: int) -> int:
@@ -63,6 +64,13 @@ def holdout_from(rows: pa.Table, declared: int) -> int:
     if len(times) <= 2 * np.searchsorted(times, declared) < 2 * len(times):
         return declared
     return int(times[int((1 - HELD_OUT) * len(times))])
+
+
+def _left_out(payload: Payload) -> list[list[Any]]:
+    held: list[list[Any]] = payload.get(
+        "quarantine", []
+    )  # a request from before there were quarantines has none
+    return held
 
 
 def _champion(payload: Payload, tools: Tools) -> Predictor | None:

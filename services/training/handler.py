@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 from headrace.bus.controls import control
 from headrace.bus.refusals import derived_id
 from headrace.bus.service import Batch, Due, Emit, Rows, Step, Tick
-from headrace.contracts.topics import MODELS, PROFILES, RETRAIN
+from headrace.contracts.topics import MODELS, PROFILES, QUARANTINE, RETRAIN
+from headrace.pipeline.quarantine import fold
 from headrace.stats.guard import Request, decide
 from services.training.start import Emits, merged, start
-from services.training.state import Asked, State, load, save
+from services.training.state import Asked, Running, State, load, save
 from services.training.triggers import View, ask, learn_due, wanted
 
 Controls = Sequence[tuple[str, Mapping[str, Any]]]
@@ -26,6 +27,8 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
     emits: list[Emit] = []
     if batch.topic is PROFILES:
         state = state.but(labels=state.labels + _matured(batch))
+    elif batch.topic is QUARANTINE:
+        state = _quarantine(state, batch.controls)
     elif batch.topic is RETRAIN:
         state = _note(state, batch.controls)
     else:
@@ -54,6 +57,24 @@ def _matured(batch: Batch) -> int:
     return int(pc.sum(pc.struct_field(quality, "count")).as_py() or 0)
 
 
+def _quarantine(state: State, controls: Controls) -> State:
+    """Take what is quarantined or released; an online model that may have learnt otherwise learns from the start."""
+    held = state.quarantine
+    for name, record in controls:
+        held = fold(held, name, record)
+        if name != "QuarantineEnded":
+            state = state.but(learnt=None, learnt_tick=0)
+    return state.but(kept_quarantine=held.state())
+
+
+def _poisoned(state: State, running: Running) -> str | None:
+    """Return why a training's data cannot be trusted any more: labels it learnt from were quarantined meanwhile."""
+    stretches = state.quarantine.stretches()
+    fresh = [s for s in stretches if s[:2] not in running.quarantine and s[1] < running.until]
+    names = sorted({name for name, _, _ in fresh})
+    return f"labels of {', '.join(names)} were quarantined after it began" if names else None
+
+
 def _note(state: State, controls: Controls) -> State:
     for name, record in controls:
         if name == "RetrainRequested":
@@ -76,6 +97,9 @@ def _end(state: State, controls: Controls, tick: int, view: View) -> tuple[State
         state = state.but(running=None, guard=state.guard.finished(running.request_id))
         if name == "EffectFailed":
             emits.append(control("TrainingFailed", **common, error=record["error"]))
+            continue
+        if error := _poisoned(state, running):
+            emits.append(control("TrainingFailed", **common, error=error))
             continue
         found = json.loads(record["result"])
         if view.online:

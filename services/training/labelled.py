@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -39,17 +40,23 @@ class Labelled:
     features: Stream = field(default_factory=lambda: Stream(FEATURES))
     outcomes: Stream = field(default_factory=lambda: Stream(OUTCOMES))
 
-    def rows(self, tools: Tools, from_tick: int, to_tick: int) -> pa.Table:
+    def rows(
+        self, tools: Tools, from_tick: int, to_tick: int, left_out: Sequence[Sequence[Any]] = ()
+    ) -> pa.Table:
         """Return the events whose label came in these ticks (both inclusive), in the order of the log.
 
         Columns: the features of the view, ``label``, ``event_time``, ``tick`` and ``event_id``; a vector of
-        another version of the view is left out. The table is empty when nothing was labelled.
+        another version of the view is left out, and so is a label in a stretch of ``left_out`` (slice, since, until).
+        The table is empty when nothing was labelled.
         """
         features, outcomes = self.features.rows(tools), self.outcomes.rows(tools)
         if features is None or outcomes is None:
             return pa.table({})
         view = tools.definition.features.version
         answered = outcomes.filter(pl.col("answered").is_between(from_tick, to_tick))
+        for name, since, until in left_out:
+            within = pl.col("labelled_at").is_between(since, until, closed="left")
+            answered = answered.filter(~((pl.col("slice") == name) & within).fill_null(value=False))
         joined = features.filter(feature_view_version=view).join(answered, on="event_id", validate="1:1")
         names = (*tools.definition.features.names, "label", "event_time", "tick", "event_id")
         return _plain(joined.sort("tick", *_PLACE).select(names).to_arrow())
@@ -65,7 +72,13 @@ def _columns(topic: Topic, messages: Sequence[Incoming], tools: Tools) -> pl.Dat
     if topic is OUTCOMES:
         answer = "label_value" if tools.definition.task == "regression" else "label"
         labelled = rows.filter(pl.col("status") == "labelled")
-        return labelled.select("event_id", pl.col("tick").alias("answered"), pl.col(answer).alias("label"))
+        return labelled.select(
+            "event_id",
+            pl.col("tick").alias("answered"),
+            pl.col(answer).alias("label"),
+            "slice",
+            pl.col("labelled_at").dt.epoch("us"),
+        )
     place = [pl.col("origin").struct.field(name[1:]).alias(name) for name in _PLACE]
     values = pl.col("values").struct.unnest()
     return rows.select("event_id", "event_time", "tick", "feature_view_version", *place, values)

@@ -7,6 +7,7 @@ from headrace.contracts.topics import (
     DEPLOYMENTS,
     MODELS,
     PROFILES,
+    QUARANTINE,
     RETRAIN,
     TRAINING_EFFECTS,
     TRAINING_RESULTS,
@@ -17,7 +18,7 @@ from services.training.triggers import training_view
 
 SERVICE = Service(
     name="training",
-    consumes=(Input(RETRAIN), Input(TRAINING_RESULTS), Input(PROFILES, fan_in=True)),
+    consumes=(Input(QUARANTINE), Input(RETRAIN), Input(TRAINING_RESULTS), Input(PROFILES, fan_in=True)),
     follows={DEPLOYMENTS: fold},
     emits=(RETRAIN, MODELS, TRAINING_EFFECTS),
     tables=(Table("training", pa.schema([("state", pa.string())])),),

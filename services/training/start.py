@@ -1,5 +1,7 @@
 """The start of a training: its data are fixed here, as a range of ticks, before anything is read."""
 
+import json
+
 from headrace.bus.controls import control, effect
 from headrace.bus.refusals import derived_id
 from headrace.bus.service import Emit, Tick
@@ -25,12 +27,25 @@ def start(state: State, asked: Asked, tick: Tick, view: View) -> tuple[State, Em
         "holdout_from": tick.time - view.definition.label.maturity - training.holdout,
         "seed": training.seed,
     }
+    left_out = state.quarantine.stretches()
     common = {"training_id": training_id, "request_id": asked.request_id}
     told = control(
-        "TrainingStarted", **common, **data, pipeline=tick.pipeline, tick=tick.n, trigger=asked.trigger
+        "TrainingStarted",
+        **common,
+        **data,
+        pipeline=tick.pipeline,
+        tick=tick.n,
+        trigger=asked.trigger,
+        quarantine=json.dumps(left_out),
     )
-    running = Running(**common, effect_id=derived_id("effect", training_id), to_tick=tick.n)
-    payload = {**common, **data, "champion_digest": view.champion}
+    running = Running(
+        **common,
+        effect_id=derived_id("effect", training_id),
+        to_tick=tick.n,
+        until=tick.time,
+        quarantine=tuple(s[:2] for s in left_out),
+    )
+    payload = {**common, **data, "champion_digest": view.champion, "quarantine": left_out}
     if view.online:
         payload["continue_from"] = state.learnt
     kind = "learn" if view.online else "fit"

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from headrace.bus.service import Rows
+from headrace.pipeline.quarantine import Quarantine
 from headrace.stats.guard import GuardState
 
 KEY = "pipeline"
@@ -30,6 +31,8 @@ class Running(Kept):
     training_id: str
     request_id: str
     to_tick: int
+    until: int = 0  # event time of the tick it began at
+    quarantine: tuple[tuple[str, int], ...] = ()  # slice and begin of what it left out
 
 
 class State(Kept):
@@ -41,6 +44,7 @@ class State(Kept):
 
     kept_guard: dict[str, Any] = GuardState().state()
     labels: int = 0
+    kept_quarantine: dict[str, Any] = {}
     requests: tuple[Asked, ...] = ()
     asked_at: int | None = None
     awaited: str | None = None
@@ -53,6 +57,11 @@ class State(Kept):
     def guard(self) -> GuardState:
         """Return the guard's state."""
         return GuardState.restore(self.kept_guard)
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """Return the stretches of labels in quarantine."""
+        return Quarantine.restore(self.kept_quarantine)
 
     def but(self, *, guard: GuardState | None = None, **changes: Any) -> "State":
         """Return the state with some of it changed."""

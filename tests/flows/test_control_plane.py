@@ -219,6 +219,7 @@ def test_a_newer_version_waits_for_the_rollout_that_runs():
     for n in range(3):
         retrain(loop, f"r{n}")
         live(loop, range(n + 1, n + 2), challenger=0.4)
+    live(loop, range(4, 5), challenger=0.4)
     told = [(n, r["version"]) for n, r in loop.records(DEPLOYMENTS)]
     assert told == [
         ("Promoted", 1), ("ShadowStarted", 2), ("ShadowRefused", 2), ("ShadowRefused", 3), ("ShadowStarted", 4),

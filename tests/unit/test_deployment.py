@@ -21,6 +21,7 @@ CHALLENGER = kept.Model(name="m", version=2, digest="challenger")
 POLICY = Definition.model_construct(
     clock=Definition.model_fields["clock"].annotation(kind="source", offset="5h"),
     rollout=Definition.model_fields["rollout"].annotation(),
+    label=Definition.model_fields["label"].annotation(record="Answer", sql="x"),
 )
 OUTCOME = st.fixed_dictionaries(
     {
@@ -30,6 +31,8 @@ OUTCOME = st.fixed_dictionaries(
         "challenger_digest": st.sampled_from(["challenger", "other", None]),
         "loss": st.floats(0, 10),
         "challenger_loss": st.floats(0, 10),
+        "slice": st.sampled_from(["EWR", "JFK"]),
+        "labelled_at": st.integers(0, 4 * DAY),
     }
 )
 TYPES = pa.schema(
@@ -40,6 +43,8 @@ TYPES = pa.schema(
         ("challenger_digest", pa.string()),
         ("loss", pa.float64()),
         ("challenger_loss", pa.float64()),
+        ("slice", pa.string()),
+        ("labelled_at", pa.timestamp("us", tz="UTC")),
     ]
 )
 

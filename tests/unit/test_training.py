@@ -1,15 +1,19 @@
+import json
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.bus.service import Tick
-from headrace.pipeline.definition import Definition, Training
+from headrace.bus.service import Batch, Tick
+from headrace.contracts.topics import MODELS, QUARANTINE, TRAINING_RESULTS
+from headrace.pipeline.definition import Definition, Estimator, Training
 from headrace.stats.guard import GuardState
 from services.training.effects import HELD_OUT, fingerprint, holdout_from
-from services.training.state import State
+from services.training.handler import handle
+from services.training.state import Running, State, load, save
 from services.training.triggers import View, ask, learn_due
 
 DAY = 86_400_000_000
@@ -18,7 +22,10 @@ FIRST = datetime(1970, 1, 11, tzinfo=UTC)
 
 
 def view(champion=None, **training):
-    return View(Definition.model_construct(name="p", training=Training(**training)), champion)
+    return View(
+        Definition.model_construct(name="p", training=Training(**training), estimator=Estimator(path="a:b")),
+        champion,
+    )
 
 
 def asks(state, now, looking):
@@ -94,3 +101,53 @@ def test_first_at_is_compared_to_the_microsecond():
     exact = view(first_at=FIRST + timedelta(microseconds=1))
     assert asks(State(labels=5), 10 * DAY, exact)[1] == []
     assert asks(State(labels=5), 10 * DAY + 1, exact)[1]
+
+
+class Held:
+    """A table of one row."""
+
+    def __init__(self):
+        self.row = None
+
+    def get(self, _keys):
+        return [self.row]
+
+    def put(self, _keys, rows):
+        (self.row,) = rows
+
+
+@pytest.mark.parametrize(
+    ("since", "left_out", "ended"),
+    [
+        (4 * DAY, (), "TrainingFailed"),
+        (6 * DAY, (), "ModelCandidate"),  # after what the training read
+        (4 * DAY, (("west", 4 * DAY),), "ModelCandidate"),  # the training knew
+    ],
+)
+def test_labels_quarantined_while_a_training_runs_end_it_without_a_candidate(since, left_out, ended):
+    rows = {"training": Held()}
+    running = Running(
+        effect_id="e", training_id="t", request_id="r", to_tick=5, until=5 * DAY, quarantine=left_out
+    )
+    save(rows, State(), State(running=running))
+    begun = {"quarantine_id": "q", "slice": "west", "since": since}
+    result = {"model_digest": "d", "champion_digest": None, "champion_loss": None, "metrics": {}} | dict.fromkeys(
+        ("dataset_digest", "fingerprint"), "x"
+    ) | dict.fromkeys(("rows", "holdout_rows", "seed", "artifact_bytes"), 1) | {"loss": 0.5}  # fmt: skip
+    answer = {"effect_id": "e", "tick": 6, "result": json.dumps(result)}
+    step = None
+    for topic, name, record in (
+        (QUARANTINE, "LabelsQuarantined", begun),
+        (TRAINING_RESULTS, "EffectCompleted", answer),
+    ):
+        step = handle(Batch(topic, 0, 7, None, {}, controls=[(name, record)]), rows, view())
+    assert [emit.record for emit in step.emitted[MODELS]] == [ended]
+    assert load(rows).running is None
+
+
+def test_an_online_model_that_learnt_quarantined_labels_learns_from_the_start():
+    rows = {"training": Held()}
+    save(rows, State(), State(learnt="d", learnt_tick=9))
+    begun = {"quarantine_id": "q", "slice": "west", "since": DAY}
+    handle(Batch(QUARANTINE, 0, 10, None, {}, controls=[("LabelsQuarantined", begun)]), rows, view())
+    assert (load(rows).learnt, load(rows).learnt_tick) == (None, 0)

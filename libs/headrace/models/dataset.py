@@ -5,7 +5,7 @@ A table of rows has the view's features and ``label`` (text of the class, or the
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -45,8 +45,13 @@ def one_batch(table: pa.Table) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([c.combine_chunks() for c in table.columns], names=table.column_names)
 
 
-def manifest(definition: Definition, rows: pa.Table, holdout_from: int | None) -> dict[str, object]:
-    """Return what the rows are, as JSON values: enough to find and check them again in the log."""
+def manifest(
+    definition: Definition, rows: pa.Table, holdout_from: int | None, quarantine: Sequence[Sequence[object]]
+) -> dict[str, object]:
+    """Return what the rows are, as JSON values: enough to find and check them again in the log.
+
+    ``quarantine`` holds the stretches of labels that were left out: slice, since, until.
+    """
     ticks = pc.min_max(rows.column("tick")).as_py()
     return {
         "pipeline": definition.digest,
@@ -54,6 +59,7 @@ def manifest(definition: Definition, rows: pa.Table, holdout_from: int | None) -
         "from_tick": ticks["min"],
         "to_tick": ticks["max"],
         "holdout_from": holdout_from,
+        "quarantine": [list(stretch) for stretch in quarantine],
         "rows": rows.num_rows,
         "records": records_digest(
             rows.select([*definition.features.names, "label", "event_time", "tick", "event_id"])

@@ -4,8 +4,9 @@ The seed derives from the dataset's digest, so the same rows give the same bytes
 the candidate, and there is no second fit on all rows after that.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,8 @@ from headrace.models.kinds import learner, load, online_learner
 from headrace.models.metrics import mean_loss, residual_interval, summary
 from headrace.models.ports import Dataset, Floats, Predictor, TrainingError
 from headrace.pipeline.definition import Definition
+
+Stretches: TypeAlias = Sequence[Sequence[object]]
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,19 @@ class Trained:
     metrics: dict[str, float]
 
 
-def train(definition: Definition, rows: pa.Table, champion: Predictor | None, holdout_from: int) -> Trained:
+def train(
+    definition: Definition,
+    rows: pa.Table,
+    champion: Predictor | None,
+    holdout_from: int,
+    quarantine: Stretches = (),
+) -> Trained:
     """Fit on the rows before ``holdout_from`` (microseconds of event time) and judge on the others.
 
-    ``rows`` as ``headrace.models.dataset`` says, in log order. Raises ``TrainingError`` when nothing is left on
+    ``rows`` as ``headrace.models.dataset`` says, in log order, without the labels in ``quarantine``. Raises ``TrainingError`` when nothing is left on
     either side, or the estimator refuses the rows.
     """
-    dataset_digest, seed = _identity(definition, rows, holdout_from)
+    dataset_digest, seed = _identity(definition, rows, holdout_from, quarantine)
     early = pc.less(rows.column("event_time").cast(pa.int64()), holdout_from)
     seen, held = rows.filter(early), rows.filter(pc.invert(early))
     if not seen.num_rows or not held.num_rows:
@@ -55,22 +64,30 @@ def train(definition: Definition, rows: pa.Table, champion: Predictor | None, ho
     return Trained(artifact, digest_of(artifact), dataset_digest, seed, rows.num_rows, **evidence)
 
 
-def learn(definition: Definition, base: bytes | None, rows: pa.Table, champion: Predictor | None) -> Trained:
+def learn(
+    definition: Definition,
+    base: bytes | None,
+    rows: pa.Table,
+    champion: Predictor | None,
+    quarantine: Stretches = (),
+) -> Trained:
     """Learn the rows one label at a time, on top of the ``base`` artifact when there is one.
 
     The losses are progressive: each row is scored before it is learnt, by the champion on the same rows.
     """
-    dataset_digest, seed = _identity(definition, rows, None)
+    dataset_digest, seed = _identity(definition, rows, None, quarantine)
     fresh = data.dataset(definition, rows, seed)
     artifact, before = online_learner(definition).learn(fresh, base)
     evidence = _evidence(before, fresh, champion)
     return Trained(artifact, digest_of(artifact), dataset_digest, seed, rows.num_rows, **evidence)
 
 
-def _identity(definition: Definition, rows: pa.Table, holdout_from: int | None) -> tuple[str, int]:
+def _identity(
+    definition: Definition, rows: pa.Table, holdout_from: int | None, quarantine: Stretches
+) -> tuple[str, int]:
     if not rows.num_rows:
         raise TrainingError("there are no labelled rows", "nothing has matured yet", "wait for labels")
-    found = data.digest(data.manifest(definition, rows, holdout_from))
+    found = data.digest(data.manifest(definition, rows, holdout_from, quarantine))
     return found, (int(found[:8], 16) + definition.training.seed) % 2**31
 
 
