@@ -33,12 +33,9 @@ def main(pipeline: str, one_feature: str) -> list[dict[str, Any]]:
     settings = Settings()
     definition = find(pipeline, settings.pipelines)
     registry = ConfluentRegistry(settings.registry_url)
-    vectors = _rows(settings, registry, FEATURES, definition)
-    outcomes = _rows(settings, registry, OUTCOMES, definition)
-    features = pa.table({"event_id": vectors["event_id"], "event_time": vectors["event_time"]})
-    values = pa.RecordBatch.from_struct_array(vectors["values"].combine_chunks())
-    for name in definition.features.names:
-        features = features.append_column(name, values[name])
+    vectors = rows_of(settings, registry, FEATURES, definition)
+    outcomes = rows_of(settings, registry, OUTCOMES, definition)
+    features = features_of(vectors, definition)
     labelled = outcomes.filter(pc.equal(outcomes["status"], "labelled"))
     held = baselines.join(definition, features, labelled.select(["event_id", "label", "labelled_at"]))
     simple = baselines.baselines(definition, held, one_feature)
@@ -60,7 +57,18 @@ def main(pipeline: str, one_feature: str) -> list[dict[str, Any]]:
     ]
 
 
-def _rows(settings: Settings, registry: ConfluentRegistry, topic: Topic, definition: Definition) -> pa.Table:
+def features_of(vectors: pa.Table, definition: Definition) -> pa.Table:
+    """Return feature vectors as a table of event_id, event_time and the view's columns."""
+    features = pa.table({"event_id": vectors["event_id"], "event_time": vectors["event_time"]})
+    values = pa.RecordBatch.from_struct_array(vectors["values"].combine_chunks())
+    for name in definition.features.names:
+        features = features.append_column(name, values[name])
+    return features
+
+
+def rows_of(
+    settings: Settings, registry: ConfluentRegistry, topic: Topic, definition: Definition
+) -> pa.Table:
     """Return every record of a topic as one table."""
     parts = []
     for partition in range(definition.partitions):
@@ -73,7 +81,7 @@ def _rows(settings: Settings, registry: ConfluentRegistry, topic: Topic, definit
 def _ours(definition: Definition, labelled: pa.Table) -> dict[str, dict[str, float]]:
     """Return the figures of the scores that were served, by month, with the rate of the last class."""
     names = list(definition.label.classes or ())
-    scores = _matrix(labelled["scores"].combine_chunks(), names)
+    scores = matrix(labelled["scores"].combine_chunks(), names)
     truth = target(definition, labelled["label"].combine_chunks())
     months = baselines.months(definition, labelled["event_time"].cast(pa.int64()).to_numpy())
     found = {}
@@ -85,7 +93,7 @@ def _ours(definition: Definition, labelled: pa.Table) -> dict[str, dict[str, flo
     return found
 
 
-def _matrix(scores: pa.MapArray, names: list[str]) -> npt.NDArray[np.float64]:
+def matrix(scores: pa.MapArray, names: list[str]) -> npt.NDArray[np.float64]:
     """Return maps that all have the same keys in the same order as a matrix with the columns ``names``."""
     values = scores.items.to_numpy().reshape(len(scores), -1)
     held = scores.keys[: values.shape[1]].to_pylist()

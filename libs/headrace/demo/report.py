@@ -92,6 +92,37 @@ class Month(Part):
     brier: Policies
 
 
+class Quarantined(Part):
+    """One event of control.quarantine; ``time`` is where the stretch begins or ends (us since 1970 UTC)."""
+
+    event: str
+    slice: str
+    rule: str | None
+    tick: int
+    time: int | None
+
+
+class Promotion(Part):
+    """A promotion since the incident began: log loss on true labels over the month after it, and its predecessor's."""
+
+    version: str
+    time: int
+    loss: float
+    replaced_loss: float
+    harmful: bool
+
+
+class Incident(Part):
+    """What an incident did; every log loss is on true labels."""
+
+    name: str
+    quarantine: list[Quarantined]
+    promotions: list[Promotion]
+    harmful: int
+    log_loss: dict[str, Policies]
+    fallback: int
+
+
 class Seconds(Part):
     """Wall-clock seconds; ``first_prediction`` counts from the start of the demo."""
 
@@ -109,6 +140,7 @@ class Report(Part):
     months: list[Month]
     seconds: Seconds
     events_per_second: float
+    incident: Incident | None = None
 
     @computed_field(description="sha256 over counts, integrity, loop and months, in hex")  # type: ignore[prop-decorator]
     @property
@@ -126,6 +158,10 @@ class Report(Part):
             found.append(
                 f"the replay of {self.integrity.replay.checked} predictions has mismatches or checked none"
             )
+        if self.incident and self.incident.harmful:
+            found.append(f"{self.incident.harmful} harmful promotions since the incident")
+        if self.incident and not self.incident.quarantine:
+            found.append("the incident was not quarantined")
         return found
 
 

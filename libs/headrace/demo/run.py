@@ -15,14 +15,14 @@ from rich.console import Console
 
 from headrace.bus.registry import ConfluentRegistry
 from headrace.demo.home import fresh
-from headrace.demo.report import Counts, Integrity, Month, Replay, Report, Seconds
+from headrace.demo.report import Counts, Incident, Integrity, Month, Replay, Report, Seconds
 from headrace.demo.view import View, closing
 from headrace.demo.watch import Watch
 from headrace.errors import CheckError, HeadraceError
 from headrace.local.bringup import bring_up
 from headrace.local.platform import Platform
 from headrace.local.settings import Settings
-from headrace.sources import flights
+from headrace.sources import flights, incidents
 from headrace.sources.pipelines import find
 from headrace.sources.publisher import Progress, publish
 from headrace.sources.sender import Target
@@ -39,6 +39,7 @@ class Options:
 
     until: int | None
     keep: bool
+    incident: incidents.Name | None = None
 
 
 def run(settings: Settings, options: Options, console: Console) -> Report:
@@ -58,10 +59,10 @@ def run(settings: Settings, options: Options, console: Console) -> Report:
             watch = Watch(settings, PIPELINE)
             watch.start()
             view.follow(watch.story)
-            events, seconds = _publish(settings, options, tables.get(), view)
+            events, seconds = _publish(settings, options, _planted(tables.get(), options), view)
             view.phase("counting, comparing and replaying")
             watch.finish()
-            checks = _checks(settings)
+            checks = _checks(settings, options)
         first = (watch.story.first_prediction or time.monotonic()) - began
         report = Report(
             counts=Counts(**checks["witness"]["counts"]),
@@ -78,6 +79,7 @@ def run(settings: Settings, options: Options, console: Console) -> Report:
                 total=round(time.monotonic() - began, 1),
             ),
             events_per_second=round(events / seconds, 1),
+            incident=Incident(**checks["incident"]) if options.incident else None,
         )  # fmt: skip
         console.print(closing(report))
         return report
@@ -100,6 +102,12 @@ class _Loaded:
         return self._tables
 
 
+def _planted(tables: dict[str, pa.Table], options: Options) -> dict[str, pa.Table]:
+    if options.incident is None:
+        return tables
+    return {**tables, "Arrival": incidents.plant(options.incident, tables["Arrival"])}
+
+
 def _publish(
     settings: Settings, options: Options, tables: dict[str, pa.Table], view: View
 ) -> tuple[int, float]:
@@ -117,7 +125,7 @@ def _publish(
     return last[0].events if last else 0, time.monotonic() - began
 
 
-def _checks(settings: Settings) -> dict[str, Any]:
+def _checks(settings: Settings, options: Options) -> dict[str, Any]:
     """Run the witness, the replay and the comparison in processes of their own; return what each printed."""
     definition = find(PIPELINE, settings.pipelines)
     label = definition.records[definition.label.record]
@@ -137,7 +145,11 @@ def _checks(settings: Settings) -> dict[str, Any]:
         "replay", _start("replay", "headrace.cli", replay, settings), sound=(0, CheckError.exit_code)
     )
     found["replay"] = {name: verdicts[name] for name in Replay.model_fields}
-    return {**found, "months": _result("months", months)}
+    found["months"] = _result("months", months)
+    if options.incident:
+        words = [options.incident, PIPELINE, ONE_FEATURE]
+        found["incident"] = _result("incident", _start("incident", "headrace.demo.incident", words, settings))
+    return found
 
 
 def _start(name: str, module: str, words: list[str], settings: Settings) -> subprocess.Popen[bytes]:

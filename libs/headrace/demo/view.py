@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from headrace.demo.report import Month, Report
+from headrace.demo.report import Incident, Month, Report
 from headrace.demo.watch import Story
 
 _RECENT = 12
@@ -84,7 +84,8 @@ class View:
 
 def closing(report: Report) -> RenderableType:
     """Return the tables a demo ends with."""
-    return Group(_months(report.months), _figures(report))
+    told = [_incident(report.incident)] if report.incident else []
+    return Group(_months(report.months), *told, _figures(report))
 
 
 def _months(months: list[Month]) -> Table:
@@ -103,6 +104,30 @@ def _months(months: list[Month]) -> Table:
             month.month, f"{month.predictions:,}", f"{month.label_rate:.3f}", month.champion, *cells
         )
     return table
+
+
+def _incident(incident: Incident) -> RenderableType:
+    table = Table(
+        title=f"Incident {incident.name}: log loss on true labels", title_justify="left", box=SIMPLE_HEAD,
+        pad_edge=False,
+    )  # fmt: skip
+    table.add_column("stretch", no_wrap=True)
+    for name in POLICIES:
+        table.add_column(name, justify="right", no_wrap=True)
+    for stretch, told in incident.log_loss.items():
+        losses = [getattr(told, name) for name in POLICIES]
+        best = min((loss for loss in losses if loss is not None), default=None)
+        table.add_row(stretch, *[_cell(loss, best) for loss in losses])
+    lines = [f"tick {q.tick}: {q.event} {q.slice} {q.rule or ''}".rstrip() for q in incident.quarantine]
+    lines += [
+        f"promoted {p.version}: {p.loss:.4f} over the month after it, {p.replaced_loss:.4f} of the champion before"
+        + (" (harmful)" if p.harmful else "")
+        for p in incident.promotions
+    ]
+    lines.append(
+        f"harmful promotions: {incident.harmful}; predictions with status fallback: {incident.fallback:,}"
+    )
+    return Group(table, Text("\n".join(lines)))
 
 
 def _cell(loss: float | None, best: float | None) -> str:
