@@ -14,7 +14,7 @@ from rigs import DATA_PLANE, PATIENCE, KafkaRig
 
 from headrace.bus.kafka import producer, send
 from headrace.bus.observer import KafkaObserver, Said
-from headrace.contracts.topics import ALIASES, AUDIT, EVENTS, LEDGER, PREDICTIONS, STEPS, TICKS
+from headrace.contracts.topics import ALIASES, AUDIT, EVENTS, LEDGER, PREDICTIONS, QUARANTINE, STEPS, TICKS
 from headrace.models.kinds import learner
 from headrace.models.ports import Dataset
 from headrace.pipeline.definition import Rollout
@@ -134,6 +134,37 @@ def test_topics_are_read_decoded(platform):
     assert (code, events[0]["record"], events[0]["value"]["version"]) == (0, "Promoted", 2)
     assert {e["headers"]["ce_source"] for e in events} == {"control.deployments.v1"}
     assert platform.ask("topic", "tail", "nothing")[0] == 2
+
+
+def test_quarantined_labels_are_listed_and_released(platform):
+    told = {
+        "quarantine_id": "q1",
+        "pipeline": "audited",
+        "tick": 3,
+        "time": 3 * HOUR,
+        "slice": "a",
+        "since": HOUR,
+    }
+    broken = {"rule": "unit", "expected": 2.8, "actual": 6.9, "detail": "sixty times too much"}
+    platform.say(Said(QUARANTINE, "LabelsQuarantined", told | broken))
+    code, out = platform.ask("quarantine", "list", "audited", "--json")
+    assert (code, json.loads(out)["state"], json.loads(out)["since"]) == (0, "open", HOUR)
+    released = (
+        "quarantine",
+        "release",
+        "audited",
+        "a",
+        "--why",
+        "the producer sent them again",
+        "--by",
+        "ada",
+    )
+    code, out = platform.ask(*released, "--json")
+    assert (code, json.loads(out)["state"]) == (0, "released")
+    (word,) = [r for r in platform.rows(QUARANTINE) if "why" in r]
+    assert (word["quarantine_id"], word["by"], word["why"]) == ("q1", "ada", "the producer sent them again")
+    assert platform.ask(*released)[0] == 2  # nothing is left to release
+    assert "released a from 1970-01-01 01:00 until now" in platform.ask("quarantine", "list", "audited")[1]
 
 
 def test_a_ledger_is_what_was_signed_until_an_entry_is_slipped_in(platform, tmp_path):

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 from mints import HOUR, MINUTE, hour, pipeline
 
-from headrace.bus.commanding import order
+from headrace.audit.quarantines import quarantines
+from headrace.bus import commanding
 from headrace.bus.observer import Said
 from headrace.contracts.topics import (
     MODELS,
@@ -21,6 +22,7 @@ from headrace.contracts.topics import (
 )
 from headrace.models import dataset
 from headrace.testing.loop import MemoryLoop, Mischief
+from headrace.testing.reading import HeldLog
 from services.clock.handler import Clock
 from services.deployment.service import SERVICE as DEPLOYMENT
 from services.features.service import SERVICE as FEATURES_SERVICE
@@ -61,9 +63,12 @@ def retrain(loop, request_id):
 
 
 def release(loop, quarantine_id):
-    told = {"quarantine_id": quarantine_id, **order("mints", "the factor was right", "ada")}
-    loop.say(Said(QUARANTINE, "QuarantineReleased", told))
+    loop.say(commanding.release("mints", quarantine_id, "the factor was right", by="ada"))
     loop.run()
+
+
+def listed(loop):
+    return quarantines(HeldLog(loop.log), loop.registry, "mints")
 
 
 def labelled(loop, *, left_out=()):
@@ -88,6 +93,7 @@ def test_a_breach_and_its_end_are_events(broken):
     assert [name for name, _ in broken.records(QUARANTINE)] == ["LabelsQuarantined", "QuarantineEnded"]
     assert (begun["slice"], begun["rule"], begun["since"]) == ("west", "unit", 5 * HOUR)
     assert (ended["quarantine_id"], ended["until"]) == (begun["quarantine_id"], 8 * HOUR)
+    assert [(s.state, s.until) for s in listed(broken)] == [("ended", 8 * HOUR)]
     assert begun["time"] == 6 * HOUR  # at the close that ends the first broken block
 
 
@@ -124,12 +130,14 @@ def test_the_quarantine_is_part_of_what_a_dataset_is():
 def test_a_released_stretch_counts_again_and_is_the_new_normal():
     loop = loop_of(pipeline())
     live(loop, range(7), broken=range(5, 99))
-    (begun,) = of(loop, QUARANTINE, "LabelsQuarantined")
-    release(loop, begun["quarantine_id"])
+    (begun,) = listed(loop)
+    assert (begun.slice, begun.state, begun.until) == ("west", "open", None)
+    release(loop, begun.quarantine_id)
     live(loop, range(7, 12), broken=range(5, 99))
     retrain(loop, "after")
     live(loop, range(12, 13), broken=range(5, 99))
     assert [name for name, _ in loop.records(QUARANTINE)] == ["LabelsQuarantined", "QuarantineReleased"]
+    assert [(s.state, s.by, s.why) for s in listed(loop)] == [("released", "ada", "the factor was right")]
     started, candidate = of(loop, MODELS, "TrainingStarted")[-1], of(loop, MODELS, "ModelCandidate")[-1]
     assert started["quarantine"] == "[]"
     answered = {o["event_id"] for o in of(loop, OUTCOMES, "Outcome") if o["tick"] <= started["to_tick"]}

@@ -13,7 +13,17 @@ from headrace.bus.observer import Said, encoded
 from headrace.bus.reading import Log, Span, records
 from headrace.bus.refusals import derived_id
 from headrace.bus.schemas import Registry
-from headrace.contracts.topics import ALIASES, COMMANDS, DEPLOYMENTS, MODELS, PIPELINES, RETRAIN, TICKS, Topic
+from headrace.contracts.topics import (
+    ALIASES,
+    COMMANDS,
+    DEPLOYMENTS,
+    MODELS,
+    PIPELINES,
+    QUARANTINE,
+    RETRAIN,
+    TICKS,
+    Topic,
+)
 from headrace.errors import HeadraceError, UnreachableError, UsageError
 from headrace.pipeline.definition import Definition
 
@@ -49,6 +59,13 @@ def _definitions(log: Log, registry: Registry) -> dict[str, str]:
 def rollback(pipeline: str, why: str, *, by: str | None = None, to_version: int | None = None) -> Said:
     """Return the wish for an earlier champion; None: the one before."""
     return Said(COMMANDS, "RollbackRequested", {**order(pipeline, why, by), "to_version": to_version})
+
+
+def release(pipeline: str, quarantine_id: str, why: str, *, by: str | None = None) -> Said:
+    """Return the word that a quarantined stretch of labels may be used."""
+    return Said(
+        QUARANTINE, "QuarantineReleased", {"quarantine_id": quarantine_id, **order(pipeline, why, by)}
+    )
 
 
 def pause(pipeline: str, why: str, *, by: str | None = None) -> Said:
