@@ -19,7 +19,7 @@ from headrace.sources.tabular import Sheet
 Role = Literal["key", "time", "id", "label", "label time", "feature", "left out"]
 MAX_CATEGORIES = 254
 """The most values of a category that the encoding of boosted trees keeps apart."""
-_LEGAL = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+_LEGAL = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*\Z")
 _MAX_CLASSES, _MAX_WHOLE_CLASSES = 50, 10
 
 
