@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.bus.refusals import UNREADABLE
 from headrace.bus.service import Batch, Context, Emit, Refused, Row, Rows, Step
 from headrace.contracts.topics import VALIDATED
 from headrace.pipeline.definition import Definition
@@ -44,16 +45,33 @@ def handle(batch: Batch, rows: Rows, view: Contract) -> Step:
 
 def _undecodable(batch: Batch) -> list[Refused]:
     return [
-        Refused(
-            rows=np.array([row]),
-            rule="decode",
-            path="",
-            expected="an Avro record of this topic's schema",
-            actual=[why],
-            hint="encode with the schema that the registry holds under this topic's subject",
+        _unreadable(row, lost) if lost else _undecoded(row, why)
+        for row, why, lost in (
+            (row, why, dict(batch.headers[row]).get(UNREADABLE)) for row, why in sorted(batch.broken.items())
         )
-        for row, why in sorted(batch.broken.items())
     ]
+
+
+def _undecoded(row: int, why: str) -> Refused:
+    return Refused(
+        rows=np.array([row]),
+        rule="decode",
+        path="",
+        expected="an Avro record of this topic's schema",
+        actual=[why],
+        hint="encode with the schema that the registry holds under this topic's subject",
+    )
+
+
+def _unreadable(row: int, why: bytes) -> Refused:
+    return Refused(
+        rows=np.array([row]),
+        rule="unreadable",
+        path="",
+        expected="a record that can be fetched",
+        actual=[why.decode("utf-8", "replace")],
+        hint="publish the event again; its bytes are lost to every client",
+    )
 
 
 def _broken_rules(batch: Batch, view: Contract) -> list[Refused]:

@@ -105,6 +105,11 @@ class Engine:
             if (queue.name, queue.partition) == (topic, partition):
                 queue.reach(offset)
 
+    def wanted(self, topic: str, partition: int) -> int:
+        """Return the offset below which nothing of a partition is wanted any more."""
+        queues = (q for lane in self.lanes.values() for q in lane.queues)
+        return min((q.reached for q in queues if (q.name, q.partition) == (topic, partition)), default=0)
+
     def _take(self, topic: str, partition: int, messages: list[Incoming]) -> None:
         if topic in self._control:
             self._take_control(topic, messages)

@@ -12,6 +12,7 @@ from headrace.contracts.topics import RECEIPTS, REJECTED, Topic
 NAMESPACE: UUID = uuid5(NAMESPACE_URL, "urn:headrace")
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 ATTEMPTS = "attempts"
+UNREADABLE = "headrace_unreadable"  # header of a record that stands for a place: why its bytes cannot be had
 _MOST_DIGITS = 4
 _HEADERS = pa.map_(pa.string(), pa.binary())
 

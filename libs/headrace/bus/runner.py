@@ -15,6 +15,7 @@ from headrace.bus.kafka import Going, always, consumer, incoming, parts, read_al
 from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming, Transaction
 from headrace.bus.transactions import Outcome, Transactions
+from headrace.bus.unreadable import Stepping
 from headrace.bus.verdict import kept
 
 LOG = logging.getLogger("headrace.bus")
@@ -35,6 +36,7 @@ class KafkaRunner:
             bootstrap, f"{self._group}.{replica}", self._consumer.consumer_group_metadata
         )
         self._backpressure = Backpressure(self._consumer, self.queued_rows)
+        self._stepping = Stepping(bootstrap, self._consumer, engine.wanted)
         self._assigned = False
 
     def start(self, going: Going = always, timeout: float = 60.0) -> None:
@@ -80,8 +82,10 @@ class KafkaRunner:
 
     def _taken(self, found: Iterable[Message]) -> list[Incoming]:
         messages = []
-        for message in found:
-            if received(message):
+        for message in self._stepping.sifted(found):
+            if isinstance(message, Incoming):
+                messages.append(message)
+            elif received(message):
                 messages.append(incoming(message))
             elif message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- the client's own name for it
                 self.engine.reached(message.topic(), message.partition(), message.offset())
