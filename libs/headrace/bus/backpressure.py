@@ -33,6 +33,10 @@ class Backpressure:
             self._client.resume([TopicPartition(*place) for place in free])
         self.paused = (self.paused | full) - free
 
+    def forget(self, places: Iterable[Place]) -> None:
+        """Take note that partitions are no longer read here."""
+        self.paused -= set(places)
+
 
 def rows_waiting(queue: Queue) -> int:
     """Return how many decoded rows of a queue nobody has taken yet."""

@@ -22,12 +22,16 @@ class Control:
 
 @dataclass(slots=True)
 class Books:
-    """Ticks, ledger entries and control records of one pipeline, as far as they have been read."""
+    """Ticks, ledger entries and control records of one pipeline, as far as they have been read.
+
+    ``closed`` is the last tick that each stage has closed, by service and partition.
+    """
 
     pipeline: str
     ticks: dict[int, Tick] = field(default_factory=dict)
     controls: dict[str, list[Control]] = field(default_factory=dict)
     reached: dict[str, int] = field(default_factory=dict)
+    closed: dict[tuple[str, int], int] = field(default_factory=dict)
     _ledger: dict[tuple[str, int, int], Record] = field(default_factory=dict)
 
     def add_tick(self, record: Record) -> None:
@@ -44,7 +48,9 @@ class Books:
 
     def add_entry(self, record: Record) -> None:
         """Take a LedgerEntry; the first of two for one service, partition and tick stands."""
-        self._ledger.setdefault((record["service"], record["partition"], record["tick"]), record)
+        stage = (record["service"], record["partition"])
+        self._ledger.setdefault((*stage, record["tick"]), record)
+        self.closed[stage] = max(record["tick"], self.closed.get(stage, 0))
 
     def add_control(self, topic: str, offset: int, name: str, record: Record) -> None:
         """Take a record of a control topic; other pipelines' records only move the position."""

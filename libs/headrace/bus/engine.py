@@ -44,6 +44,9 @@ class Engine:
         self._definitions: dict[str, Definition] = {}
         self._working: set[tuple[str, int]] = set()
         self.stopped: dict[tuple[str, int], HandlerError | UnansweredError] = {}
+        self.shares = (
+            False  # whether lanes of other replicas may come here, with ticks that are open only there
+        )
 
     # -- what to read -------------------------------------------------------------------------------
 
@@ -65,23 +68,32 @@ class Engine:
 
     def open_pipeline(self, pipeline: str) -> list[Lane]:
         """Make the lanes of a registered pipeline that this replica owns."""
-        definition = self._definitions[pipeline]
+        self.admit(pipeline)
+        index, replicas = self._replica
+        lanes = 1 if self.service.single else self._definitions[pipeline].partitions
+        return [self.open_lane(pipeline, p) for p in range(lanes) if p % replicas == index]
+
+    def admit(self, pipeline: str) -> None:
+        """Open the books of a registered pipeline, without any lane."""
         books = self.books[pipeline] = Books(pipeline)
         for seen in self._seen.values():
             for control in seen:
                 books.add_control(*control)
-        index, replicas = self._replica
-        owned = [
-            p for p in range(1 if self.service.single else definition.partitions) if p % replicas == index
-        ]
-        for partition in owned:
-            self.lanes[pipeline, partition] = Lane(
-                self.service, books, partition, definition.partitions, self._encoder, self._artifacts
-            )
         for item in self.service.consumes:
             if item.topic.scope == "pipeline":
                 self._data[item.topic.name(pipeline)] = (item.topic, pipeline)
-        return [self.lanes[pipeline, p] for p in owned]
+
+    def open_lane(self, pipeline: str, partition: int) -> Lane:
+        """Make a lane, still empty."""
+        partitions = self._definitions[pipeline].partitions
+        lane = Lane(self.service, self.books[pipeline], partition, partitions, self._encoder, self._artifacts)
+        self.lanes[pipeline, partition] = lane
+        return lane
+
+    def close_lane(self, pipeline: str, partition: int) -> Lane:
+        """Drop a lane with all it holds, between two transactions, and return it."""
+        self.stopped.pop((pipeline, partition), None)
+        return self.lanes.pop((pipeline, partition))
 
     def restore(self, lane: Lane, changelog: Sequence[Incoming]) -> None:
         """Give a lane the state its changelog holds; a long one may come in parts, one after the other."""
@@ -198,6 +210,9 @@ class Engine:
     def _forget(self) -> None:
         for pipeline, books in self.books.items():
             open_ticks = [lane.progress.tick for (p, _), lane in self.lanes.items() if p == pipeline]
+            if self.shares:
+                partitions = range(self._definitions[pipeline].partitions)
+                open_ticks += [books.closed.get((self.service.name, p), 0) + 1 for p in partitions]
             if open_ticks:
                 books.forget(min(open_ticks))
 

@@ -11,6 +11,7 @@ from headrace.bus.ledgerwatch import LedgerWatch
 from headrace.bus.records import Incoming
 from headrace.bus.registry import ConfluentRegistry
 from headrace.bus.service import Service
+from headrace.bus.sharing import only_one
 from headrace.contracts.topics import PIPELINES
 from headrace.local.settings import Settings
 from headrace.pipeline.definition import Definition
@@ -28,6 +29,8 @@ def run_faust(service: Service, *, patience: float) -> None:
     """
     configure(service.name)
     settings, health = Settings(), Health(service.name)
+    if settings.replicas > 1:
+        raise only_one(service.name)
     health.serve(settings.metrics_port)
     LOG.info("starting %s, pid %d", service.name, os.getpid())
     registry = ConfluentRegistry(settings.registry_url)

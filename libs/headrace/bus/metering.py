@@ -35,7 +35,8 @@ def aborted(service: str) -> None:
 
 
 def opened(health: Health, engine: Engine) -> None:
-    """Tell the open tick of every lane, and how many ticks of the clock it has not closed."""
+    """Tell the open tick of every lane, and how many ticks of the clock it has not closed; forget lanes that went."""
+    health.keep(engine.lanes.keys())
     for (pipeline, partition), lane in engine.lanes.items():
         newest = next(reversed(engine.books[pipeline].ticks), 0)
         health.tick(pipeline, partition, lane.progress.tick, newest)

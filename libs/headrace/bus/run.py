@@ -16,6 +16,7 @@ from headrace.bus.observer import KafkaObserver, Observer
 from headrace.bus.registry import ConfluentRegistry
 from headrace.bus.runner import KafkaRunner
 from headrace.bus.service import Service
+from headrace.bus.sharing import SharingRunner, only_one
 from headrace.contracts.topics import Topic
 from headrace.local.settings import Settings
 from headrace.store.artifacts import open_store
@@ -51,12 +52,18 @@ def run(
     effects: tuple[Topic, Topic, Mapping[str, Work]] | None = None,
     runner_class: type[KafkaRunner] = KafkaRunner,
 ) -> None:
-    """Run a service until a signal; an error of ours ends the process with its traceback and exit code 1."""
+    """Run a service until a signal; an error of ours ends the process with its traceback and exit code 1.
+
+    Raises:
+        ConfigurationError: when it is to be one of several replicas and cannot.
+    """
     settings, health, stop = _begin(service.name)
     registry = ConfluentRegistry(settings.registry_url)
     artifacts = open_store(settings.home)
     engine = Engine(service, registry, artifacts, max_batch=settings.max_batch)
-    runner = runner_class(settings.bootstrap, engine)
+    if settings.replicas > 1:
+        runner_class = SharingRunner
+    runner = runner_class(settings.bootstrap, engine, replica=settings.replica)
     runner.start(stop.going)
     failed = threading.Event()
     if effects is not None:
@@ -76,8 +83,14 @@ def run(
 
 
 def run_observer(name: str, observer: Observer, *, wait: float) -> None:
-    """Run an observer until a signal."""
+    """Run an observer until a signal.
+
+    Raises:
+        ConfigurationError: when it is to be one of several replicas.
+    """
     settings, health, stop = _begin(name)
+    if settings.replicas > 1:
+        raise only_one(name)
     watcher = KafkaObserver(name, observer, settings.bootstrap, ConfluentRegistry(settings.registry_url))
     watcher.start(stop.going)
     health.ready()

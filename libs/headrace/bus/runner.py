@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartition
 
@@ -32,9 +33,7 @@ class KafkaRunner:
         self._bootstrap = bootstrap
         self._group = f"headrace.{engine.service.name}"
         self._consumer = consumer(bootstrap, self._group)
-        self.transactions = self.transactions_class(
-            bootstrap, f"{self._group}.{replica}", self._consumer.consumer_group_metadata
-        )
+        self.transactions = self.transactions_class(bootstrap, f"{self._group}.{replica}", self._metadata)
         self._backpressure = Backpressure(self._consumer, self.queued_rows)
         self._stepping = Stepping(bootstrap, self._consumer, engine.wanted)
         self._assigned = False
@@ -95,18 +94,30 @@ class KafkaRunner:
 
     def _open(self, pipeline: str) -> None:
         """Restore the lanes of a pipeline and begin to read it where its state was left."""
-        wanted = [TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in self.engine.book_topics(pipeline)]
+        wanted = self._books(pipeline)
         for lane in self.engine.open_pipeline(pipeline):
-            reach("during-restore")
-            for records, _ in parts(self._bootstrap, lane.changelog, lane.partition):
-                self.engine.restore(lane, records)
+            self._restore(lane)
             wanted += self._inputs(lane)
         self._assign(wanted)
 
-    def _inputs(self, lane: Lane) -> list[TopicPartition]:
+    def _books(self, pipeline: str) -> list[TopicPartition]:
+        return [TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in self.engine.book_topics(pipeline)]
+
+    def _restore(self, lane: Lane) -> None:
+        reach("during-restore")
+        for records, _ in parts(self._bootstrap, lane.changelog, lane.partition):
+            self.engine.restore(lane, records)
+
+    def _inputs(self, lane: Lane, patience: float = 30.0) -> list[TopicPartition]:
+        """Return where a lane's inputs go on, and tell the lane.
+
+        Raises:
+            KafkaException: when the committed offsets are not known within ``patience`` seconds, be it because a
+                transaction that commits some is still open.
+        """
         asked = [TopicPartition(q.name, q.partition) for q in lane.queues]
         starts = []
-        for found in self._consumer.committed(asked, 30) if asked else []:
+        for found in self._consumer.committed(asked, patience) if asked else []:
             start = max(found.offset, 0)
             lane.resume(found.topic, found.partition, start)
             starts.append(TopicPartition(found.topic, found.partition, start or OFFSET_BEGINNING))
@@ -120,6 +131,10 @@ class KafkaRunner:
             self._assigned = True
 
     # -- writing ------------------------------------------------------------------------------------
+
+    def _metadata(self) -> Any:
+        """Return in whose name offsets are committed: here that of nobody in particular."""
+        return self._consumer.consumer_group_metadata()
 
     def _carry_out(self, transaction: Transaction) -> None:
         """Do a transaction of the engine on the broker, and keep or undo what the engine did for it."""

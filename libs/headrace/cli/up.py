@@ -7,22 +7,28 @@ import typer
 
 def command(
     seconds: Annotated[float, typer.Option("--timeout", help="Seconds to wait for health")] = 60.0,
+    replicas: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SERVICE=N", help="Share a service's partitions among N processes; repeatable"),
+    ] = None,
 ) -> None:
     """Start Kafka, the schema registry and every service; return when all are healthy."""
     import time
 
     from rich.console import Console
 
-    from headrace.local.bringup import bring_up
+    from headrace.local.bringup import bring_up, counts
     from headrace.local.platform import Platform
     from headrace.local.settings import Settings
 
     began = time.monotonic()
-    platform = Platform(Settings())
+    settings = Settings()
+    platform = Platform(settings, replicas=counts(replicas, settings) if replicas else None)
     console = Console(stderr=True)
     with console.status("starting") as line:
         bring_up(platform, seconds, line.update)
-    count = len(platform.services)
+    count, processes = len(platform.services), len(platform.ports)
+    more = f" in {processes} processes" if processes > count else ""
     console.print(
-        f"[green]up[/] in {time.monotonic() - began:.1f} s: {count} services; next: headrace status"
+        f"[green]up[/] in {time.monotonic() - began:.1f} s: {count} services{more}; next: headrace status"
     )

@@ -1,8 +1,21 @@
 """From nothing to healthy: start the programs, provision topics, schemas and pipelines, wait for health."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from headrace.local.platform import Platform
+from headrace.local.replicas import asked
+from headrace.local.settings import Settings
+
+
+def counts(texts: Sequence[str], settings: Settings) -> dict[str, int]:
+    """Return the numbers of processes that texts like ``features=3`` ask for.
+
+    Raises UsageError for a text that is none, or a service that cannot share its work.
+    """
+    from headrace.bus.provision import stages  # noqa: PLC0415  (its imports are slow)
+
+    shared = [s.name for s in stages(settings.root / "services") if not s.single]
+    return {service: count for service, count in asked(texts, shared).items() if count > 1}
 
 
 def bring_up(platform: Platform, seconds: float, tell: Callable[[str], None]) -> None:

@@ -4,12 +4,13 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from itertools import chain
 
 from headrace.errors import ConfigurationError, HeadraceError
 from headrace.local import answers, jars, registry
+from headrace.local.replicas import forget, names, remember, remembered
 from headrace.local.settings import LOOPBACK, Settings
 from headrace.local.supervision import Program, State, Supervisor
 
@@ -21,16 +22,23 @@ FAILED = ("fatal", "exited", "unknown")
 class Platform:
     """The platform of one home; what runs is found again by any later process with the same settings."""
 
-    def __init__(self, settings: Settings, services: Collection[str] | None = None) -> None:
-        """Take all of ``services/`` or only those named."""
+    def __init__(
+        self,
+        settings: Settings,
+        services: Collection[str] | None = None,
+        replicas: Mapping[str, int] | None = None,
+    ) -> None:
+        """Take all of ``services/`` or only those named, and as many of each as given or as the home was started with."""
         self.settings = settings
         self.services = sorted(found_services(settings) if services is None else services)
+        self.replicas = dict(remembered(settings.home) if replicas is None else replicas)
         self.supervisor = Supervisor(settings.home)
 
     @property
     def ports(self) -> dict[str, int]:
-        """The port of every service's health and metrics: counted up from ``metrics_port`` by name."""
-        return {name: self.settings.metrics_port + place for place, name in enumerate(self.services)}
+        """The port of every service's health and metrics: counted up from ``metrics_port`` by name, replicas last."""
+        programs = names(self.services, self.replicas)
+        return {name: self.settings.metrics_port + place for place, (name, _, _) in enumerate(programs)}
 
     @property
     def programs(self) -> list[Program]:
@@ -41,24 +49,40 @@ class Platform:
         if self.settings.embeds_registry:
             embedded.append(Program("schema-registry", "headrace.local.registry", "schema-registry", 20))
         return embedded + [
-            Program(name, f"services.{name}", "services", 30, port) for name, port in self.ports.items()
+            Program(
+                name,
+                f"services.{service}",
+                "services",
+                30,
+                self.ports[name],
+                replica=(replica, self.replicas.get(service, 1)),
+            )
+            for name, service, replica in names(self.services, self.replicas)
         ]
 
     def start(self) -> None:
         """Start everything that is not running yet; return at once, before it is healthy.
 
-        Raises ConfigurationError when a port is taken.
+        Raises ConfigurationError when a port is taken, or when it runs with other numbers of replicas.
         """
         if self.supervisor.running():
+            if self.replicas != remembered(self.settings.home):
+                raise ConfigurationError(
+                    "the platform runs with other numbers of replicas",
+                    f"they are {remembered(self.settings.home) or 'one of each'}",
+                    "./headrace down",
+                )
             return
         self.supervisor.stop()  # what a killed supervisor left
         self._check_ports()
         fetch(self.settings)
+        remember(self.settings.home, self.replicas)
         self.supervisor.start(self.programs, self.settings.environment())
 
     def stop(self) -> None:
         """Stop everything and return when it is gone."""
         self.supervisor.stop()
+        forget(self.settings.home)
 
     def wait_broker(self, seconds: float = 60.0) -> None:
         """Return when Kafka and the registry answer; raise UnreachableError after ``seconds``."""

@@ -27,7 +27,10 @@ PATIENCE = 40.0
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A Python module to keep running; groups stop in reverse order, the members of one group at once."""
+    """A Python module to keep running; groups stop in reverse order, the members of one group at once.
+
+    ``replica`` is which of how many processes of its service it is.
+    """
 
     name: str
     module: str
@@ -35,6 +38,7 @@ class Program:
     order: int
     metrics_port: int = 0
     stop_seconds: int = 10
+    replica: tuple[int, int] = (0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ def _program(program: Program) -> dict[str, object]:
     return {
         "command": f"%(ENV_HEADRACE_INTERPRETER)s -m {program.module}",
         "directory": "%(ENV_HEADRACE_ROOT)s",
-        "environment": f'HEADRACE_METRICS_PORT="{program.metrics_port}"' if program.metrics_port else "",
+        "environment": _environment(program),
         "autorestart": "true",
         "startsecs": 1,
         "startretries": 3,
@@ -153,6 +157,13 @@ def _program(program: Program) -> dict[str, object]:
         "stdout_logfile_maxbytes": "10MB",
         "stdout_logfile_backups": 2,
     }
+
+
+def _environment(program: Program) -> str:
+    told = {"HEADRACE_METRICS_PORT": program.metrics_port} if program.metrics_port else {}
+    if program.replica[1] > 1:
+        told |= {"HEADRACE_REPLICA": program.replica[0], "HEADRACE_REPLICAS": program.replica[1]}
+    return ",".join(f'{name}="{value}"' for name, value in told.items())
 
 
 def _groups(programs: Sequence[Program]) -> dict[str, dict[str, object]]:

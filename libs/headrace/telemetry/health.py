@@ -1,7 +1,7 @@
 """``/health`` and ``/metrics`` of a service, answered by a thread while the service works."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from threading import Thread
 from typing import Any, Literal
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -74,6 +74,13 @@ class Health:
         metrics.OPEN_TICK.labels(*lane).set(n)
         if newest is not None:
             metrics.LAG_TICKS.labels(*lane).set(max(newest + 1 - n, 0))
+
+    def keep(self, lanes: Collection[tuple[str, int]]) -> None:
+        """Forget the lanes (pipeline, partition) that are not among these: other replicas have them now."""
+        for gone in self._open.keys() - lanes:
+            del self._open[gone]
+            for gauge in (metrics.OPEN_TICK, metrics.LAG_TICKS):
+                gauge.remove(self.service, gone[0], str(gone[1]))
 
     def report(self) -> dict[str, Any]:
         """Return the body of ``/health``: service, state, error, and the open tick by pipeline and partition."""
