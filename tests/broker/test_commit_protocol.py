@@ -1,12 +1,14 @@
 """Transactions whose end goes wrong: what was committed is kept once, what was not is done again once."""
 
 from contextlib import closing
+from threading import Event
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from conformance import orders
 from rigs import INGESTION, KafkaRig, fresh_name
 
+from headrace.bus import transactions
 from headrace.bus.errors import ReplacedError
 from headrace.bus.runner import KafkaRunner
 from headrace.bus.transactions import FAILURES, Transactions
@@ -61,6 +63,18 @@ class Fenced(Transactions):
         super().offsets(transaction)
 
 
+class Stuck(Transactions):
+    """Every second send of offsets hands over its request to nobody, and never returns."""
+
+    calls = 0
+
+    def offsets(self, transaction):
+        self.calls += 1
+        if self.calls % 2:
+            self._finish(lambda _wait: Event().wait())
+        super().offsets(transaction)
+
+
 class Torn(Transactions):
     """Every commit is refused, whatever is done."""
 
@@ -94,8 +108,9 @@ def every_row_ended_once(rig, raw):
     assert rig.committed(INGESTION, EVENTS) == raw
 
 
-@pytest.mark.parametrize("kind", [Answerless, Unasked, Late, Fenced], ids=lambda k: k.__name__)
-def test_each_row_ends_once_and_each_tick_closes_once(kind, broker):
+@pytest.mark.parametrize("kind", [Answerless, Unasked, Late, Fenced, Stuck], ids=lambda k: k.__name__)
+def test_each_row_ends_once_and_each_tick_closes_once(kind, broker, monkeypatch):
+    monkeypatch.setattr(transactions, "STUCK", -2.0)  # a call counts as stuck after a second
     with closing(KafkaRig(fresh_name(), broker)) as rig:
         runner = run_with(kind, rig)
         rig.append(rig.events(orders(0, 20)))

@@ -4,10 +4,11 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Producer, TopicPartition
 
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import decode_plain
@@ -16,12 +17,14 @@ from headrace.bus.kafka import consumer, incoming, producer, read_from, received
 from headrace.bus.records import Incoming
 from headrace.bus.schemas import Registry
 from headrace.bus.service import Artifacts, Emit
+from headrace.bus.watched import Watched
 from headrace.contracts.topics import PIPELINES, Topic
 from headrace.errors import HeadraceError
 from headrace.local.settings import Settings
 from headrace.pipeline.definition import Definition
 
 LOG = logging.getLogger("headrace.effects")
+OFFSETS, COMMIT = 10.0, 15.0  # seconds; who cannot commit for longer ends, and is started again
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ class EffectsWorker:
         """Work until ``going`` says no."""
         client = consumer(self._settings.bootstrap, self._group)
         writer = producer(self._settings.bootstrap, self._group)
-        writer.init_transactions(30)
+        watched = Watched()
+        watched.call(lambda: writer.init_transactions(30), 60)
         committed = client.committed([TopicPartition(self._requests, 0)], 30)[0].offset
         start = committed if committed >= 0 else OFFSET_BEGINNING
         client.assign([
@@ -104,9 +108,15 @@ class EffectsWorker:
             writer.begin_transaction()
             send(writer, outgoing)
             done = [TopicPartition(record.topic, 0, record.offset + 1)]
-            writer.send_offsets_to_transaction(done, client.consumer_group_metadata(), 10)
-            writer.commit_transaction(15)
+            watched.call(
+                partial(self._end, writer, done, client.consumer_group_metadata()), 2 * (OFFSETS + COMMIT)
+            )
         client.close()
+
+    @staticmethod
+    def _end(writer: Producer, done: list[TopicPartition], group: Any) -> None:
+        writer.send_offsets_to_transaction(done, group, OFFSETS)
+        writer.commit_transaction(COMMIT)
 
     def _learn(self, fields: Mapping[str, Any]) -> None:
         self._definitions[fields["pipeline"]] = Definition.model_validate_json(fields["definition"])

@@ -17,6 +17,7 @@ from confluent_kafka import (
 )
 
 from headrace.bus.records import Incoming, Outgoing
+from headrace.bus.watched import Watched
 from headrace.errors import UnreachableError
 
 LOG = logging.getLogger("headrace.bus")
@@ -168,11 +169,13 @@ def fence(writer: Producer, timeout: float, going: Going) -> bool:
 
     Raises:
         KafkaException: after ``timeout`` seconds without, or when another call would not help.
+        StuckError: when a call has not returned for so long.
     """
     deadline = time.monotonic() + timeout
+    watched = Watched()
     while going():
         try:
-            writer.init_transactions(SLICE)
+            watched.call(lambda: writer.init_transactions(SLICE), timeout)
         except KafkaException as error:
             if not error.args[0].retriable() or time.monotonic() > deadline:
                 raise

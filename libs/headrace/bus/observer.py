@@ -14,10 +14,13 @@ from headrace.bus.kafka import Going, always, consumer, incoming, producer, read
 from headrace.bus.records import Incoming, Outgoing
 from headrace.bus.schemas import Registry
 from headrace.bus.service import Emit
+from headrace.bus.watched import Watched
 from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.catalogue import schema
 from headrace.contracts.topics import PIPELINES, Topic
 from headrace.pipeline.definition import Definition
+
+COMMIT = 15.0  # seconds; who cannot commit for longer ends, and is started again
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class KafkaObserver:
         self._producer = producer(bootstrap, self._group)
         self._encoder = Encoder(registry)
         self._definitions: dict[str, Definition] = {}
+        self._watched = Watched()
         self._behind: set[tuple[str, int]] = set()
 
     def start(self, going: Going = always, timeout: float = 60.0) -> None:
@@ -108,7 +112,7 @@ class KafkaObserver:
         self._producer.begin_transaction()
         for item in said:
             send(self._producer, encoded(self._encoder, item, self._definitions[item.fields["pipeline"]]))
-        self._producer.commit_transaction(15)
+        self._watched.call(lambda: self._producer.commit_transaction(COMMIT), 2 * COMMIT)
 
 
 def encoded(encoder: Encoder, said: Said, definition: Definition) -> list[Outgoing]:

@@ -5,6 +5,7 @@ The rules, each from a failure seen on a real broker:
 * A commit, an abort or a send of offsets that once timed out is called again until it has ended, and then the
   producer is replaced: a delayed EndTxn of the old one would close the next transaction (KAFKA-17754).
 * An error that asks for an abort is answered by a flush and an abort; an abort with records in flight was fatal.
+* A call that does not return at all is left behind with its producer.
 * Any other error, be it fatal, a false ``_FENCED`` after CONCURRENT_TRANSACTIONS, ``_CONFLICT`` or an invalid state on
   abort, replaces the producer. ``init_transactions`` of the new one ends what the old one left open, so what became of
   the transaction can then be read from the log.
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -23,9 +25,11 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from headrace.bus.failpoints import planned, reach
 from headrace.bus.kafka import Going, always, fence, producer, send
 from headrace.bus.records import Transaction
+from headrace.bus.watched import StuckError, Watched
 
 LOG = logging.getLogger("headrace.bus")
 PATIENCE = 15.0  # seconds a step may take, in slices; longer than the broker keeps a transaction open
+STUCK = 10.0  # seconds beyond a slice after which a call counts as one that never returns
 RETURN = 60.0  # seconds in which a broker that went away has to be back
 FAILURES = 8  # in a row, before the process gives up
 _SLICE = 3.0  # shorter than socket.timeout.ms, so that no request is sent a second time unnoticed
@@ -55,6 +59,7 @@ class Transactions:
         self._slice, self._settings = slice_seconds, settings
         self._going: Going = always
         self._late, self._failures = False, 0
+        self._watched = Watched()
         self.producer: Producer = self._new()
 
     def listen(self, going: Going) -> None:
@@ -79,7 +84,7 @@ class Transactions:
             self.offsets(transaction)
             asked = True
             self.commit()
-        except KafkaException as error:
+        except (KafkaException, StuckError) as error:
             outcome = self._undo(error, asked=asked)
         else:
             outcome, self._failures = Outcome.COMMITTED, 0
@@ -131,7 +136,7 @@ class Transactions:
     def recreate(self) -> None:
         """Replace the producer; the broker ends what the old one left open before the new one may begin."""
         retire(self.producer)
-        self.producer = self._new()
+        self.producer, self._watched = self._new(), Watched()
         self._late = not fence(self.producer, RETURN, self._going)
 
     # -- how they fail -----------------------------------------------------------------------------------
@@ -141,7 +146,7 @@ class Transactions:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                call(self._slice)
+                self._watched.call(partial(call, self._slice), self._slice + STUCK)
             except KafkaException as error:
                 if not _timed_out(error) or time.monotonic() > deadline or not self._going():
                     raise
@@ -149,15 +154,15 @@ class Transactions:
             else:
                 return
 
-    def _undo(self, error: KafkaException, *, asked: bool) -> Outcome:
+    def _undo(self, error: KafkaException | StuckError, *, asked: bool) -> Outcome:
         LOG.warning("a transaction failed: %s", error)
         self._failures += 1
         if self._failures > FAILURES:
             raise error
-        if error.args[0].txn_requires_abort() and not (asked and self._late):
+        if _asks_for_abort(error) and not (asked and self._late):
             try:
                 self.abort()
-            except KafkaException as second:
+            except (KafkaException, StuckError) as second:
                 LOG.warning("its abort failed too, so the producer is replaced: %s", second)
             else:
                 return Outcome.ABORTED
@@ -181,6 +186,10 @@ def _close(client: Producer) -> None:
         client.close()
     except KafkaException as error:  # a fenced producer has nothing left to end
         LOG.debug("a retired producer said: %s", error)
+
+
+def _asks_for_abort(error: KafkaException | StuckError) -> bool:
+    return isinstance(error, KafkaException) and bool(error.args[0].txn_requires_abort())
 
 
 def _timed_out(error: KafkaException) -> bool:
