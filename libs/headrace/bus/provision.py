@@ -31,7 +31,13 @@ from headrace.local.settings import Settings
 from headrace.pipeline.definition import Definition
 from headrace.sources.pipelines import read_all as read_pipelines
 
-_COMPACTED = {"cleanup.policy": "compact", "segment.bytes": "16777216", "min.cleanable.dirty.ratio": "0.2"}
+# A start reads a changelog whole, so its segments are small and soon compacted, and tombstones are not kept for a day.
+_COMPACTED = {
+    "cleanup.policy": "compact",
+    "segment.bytes": "2097152",
+    "min.cleanable.dirty.ratio": "0.2",
+    "delete.retention.ms": "600000",  # longer than a restore takes
+}
 
 
 def stages(folder: Path) -> list[Service]:

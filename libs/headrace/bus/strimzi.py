@@ -15,7 +15,12 @@ from headrace.sources.pipelines import read_all
 
 FOLDER = Path(__file__).parents[3] / "k8s" / "topics"
 _HEAD = "# Made from schemas/topics and pipelines by `python -m headrace.bus.strimzi`.\n"
-_COMPACTED = {"cleanup.policy": "compact", "segment.bytes": 16_777_216, "min.cleanable.dirty.ratio": 0.2}
+_COMPACTED = {
+    "cleanup.policy": "compact",
+    "segment.bytes": 2_097_152,
+    "min.cleanable.dirty.ratio": 0.2,
+    "delete.retention.ms": 600_000,
+}
 
 
 def pages(definitions: Mapping[str, Definition], services: Sequence[str]) -> dict[str, str]:
