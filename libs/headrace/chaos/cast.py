@@ -68,6 +68,7 @@ class Cast:
         self.kills = self.zombies = self.fenced = self.restarts = 0
         self.log = settings.home / "log"
         self.log.mkdir(exist_ok=True)
+        self._story = (self.log / "story").open("a", buffering=1)
         self._server = self._serve()
 
     # -- the fork server ----------------------------------------------------------------------------
@@ -189,6 +190,7 @@ class Cast:
             self._send(number, signal.SIGKILL)
         self._server.kill()
         self._server.wait()
+        self._story.close()
 
     def _send(self, number: int, signum: int) -> None:
         actor = self._actors.get(number)
@@ -198,11 +200,19 @@ class Cast:
             actor.stopped = False
             self.zombies += actor.zombie
             actor.since = time.monotonic()
+        if signum != signal.SIGTERM:
+            self._note(number, actor, signal.Signals(signum).name)
         with suppress(ProcessLookupError):  # it has just ended; the fork server is about to say so
             os.kill(actor.pid, signum)
 
+    def _note(self, number: int, actor: Actor, what: str) -> None:
+        """Write a line of what happened, as it happened."""
+        role = "zombie" if actor.zombie else str(actor.fault or "no fault")
+        self._story.write(f"{time.monotonic():.2f} {actor.service} {number} {what.strip()} ({role})\n")
+
     def _take(self, told: dict[str, Any]) -> None:
         actor = self._actors[told["id"]]
+        self._note(told["id"], actor, f"{told['event']} {told.get('code', '')}")
         if told["event"] == "started":
             actor.pid = told["pid"]
         elif told["event"] == "stopped":

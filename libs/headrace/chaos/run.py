@@ -1,4 +1,4 @@
-"""A chaos run: the same events once in peace and once in trouble, and what the oracle says of both."""
+"""A chaos run: the same events in trouble and, beside it, in peace; and what the oracle says of both."""
 
 import json
 import subprocess
@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,12 @@ from headrace.errors import HeadraceError, UnreachableError
 
 SERVICES = ("ingestion", "features", "serving")
 CLOCK = "clock"
-_SMALLEST_STEP, _KILLS_PER_STEP = 200, 2.0
+_SMALLEST_STEP, _FEWEST_STEPS, _KILLS_PER_STEP = 200, 12, 4
 PATIENCE, MUTANT_PATIENCE = 300.0, 20.0
 """Seconds a step may take to come to rest."""
 _JUDGING = 1_800.0
 Report = dict[str, Any]
+Calm = Future[dict[str, str]] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Order:
     @property
     def steps(self) -> int:
         """Return in how many steps the events are published: enough for every kill to find work."""
-        wanted = max(10, int(self.kills / _KILLS_PER_STEP))
+        wanted = max(_FEWEST_STEPS, self.kills // _KILLS_PER_STEP)
         return max(1, min(wanted, self.events // _SMALLEST_STEP))
 
     def schedule(self) -> Schedule:
@@ -77,13 +79,14 @@ def run(order: Order, tell: Tell) -> Report:
     Raises:
         HeadraceError: when the broker or a service cannot be started or never comes to rest.
     """
-    with tempfile.TemporaryDirectory(prefix="headrace-chaos-") as folder:
-        calm = None if order.mutant else _undisturbed(order, Path(folder) / "calm", tell)
-        return _Scene(order, Path(folder) / "trouble", order.schedule(), tell).play(calm)
+    with tempfile.TemporaryDirectory(prefix="headrace-chaos-") as name, ThreadPoolExecutor(1) as beside:
+        folder = Path(name)
+        calm = None if order.mutant else beside.submit(_undisturbed, order, folder / "calm")
+        return _Scene(order, folder / "trouble", order.schedule(), tell).play(calm)
 
 
-def _undisturbed(order: Order, home: Path, tell: Tell) -> dict[str, str]:
-    report = _Scene(order, home, None, tell).play(None)
+def _undisturbed(order: Order, home: Path) -> dict[str, str]:
+    report = _Scene(order, home, None, lambda _: None).play(None)
     if report["objections"]:
         raise HeadraceError("the undisturbed run is not right", report["objections"][0])
     digests: dict[str, str] = report["digests"]
@@ -97,14 +100,13 @@ class _Scene:
         self._order, self._trouble, self._tell = order, trouble, tell
         self._definition = definition(order.partitions)
         self._ground = Ground(home)
-        self._phase = "undisturbed" if trouble is None else "in trouble"
         self._step = 0
         self._stuck: list[str] = []
         self._fed = False
         self._broken = list(trouble.broker) if trouble else []
         self._broker_kills = 0
 
-    def play(self, calm: dict[str, str] | None) -> Report:
+    def play(self, calm: Calm) -> Report:
         found = {s.name: s for s in stages(self._ground.settings.root / "services")}
         services: list[Service] = [found[name] for name in SERVICES]
         with ExitStack() as stack:
@@ -146,7 +148,7 @@ class _Scene:
                 self._break(self._broken.pop(0))
             if (self._step, cast.kills) != last:
                 last = (self._step, cast.kills)
-                self._tell(Progress(self._phase, self._step, self._order.steps, cast.kills, cast.zombies))
+                self._tell(Progress("in trouble", self._step, self._order.steps, cast.kills, cast.zombies))
         if not self._fed:
             raise HeadraceError("the events could not be published", "see the traceback above")
 
@@ -189,7 +191,7 @@ class _Scene:
             env=settings.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def _judged(self, oracle: "subprocess.Popen[str]", cast: Cast, calm: dict[str, str] | None) -> Report:
+    def _judged(self, oracle: "subprocess.Popen[str]", cast: Cast, calm: Calm) -> Report:
         self._tell(
             Progress("the oracle reads", self._order.steps, self._order.steps, cast.kills, cast.zombies)
         )
@@ -197,7 +199,11 @@ class _Scene:
         for service in SERVICES:
             path = cast.state(service)
             states[service] = json.loads(path.read_text()) if path.exists() else None
-        asked = {"acked": str(self._ground.settings.home / "acked"), "states": states, "calm": calm}
+        asked = {
+            "acked": str(self._ground.settings.home / "acked"),
+            "states": states,
+            "calm": calm.result() if calm else None,
+        }
         answer, _ = oracle.communicate(json.dumps(asked) + "\n", timeout=_JUDGING)
         if oracle.returncode:
             raise HeadraceError("the oracle could not judge", f"it ended with {oracle.returncode}")

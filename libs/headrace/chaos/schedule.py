@@ -12,7 +12,7 @@ POINTS = (
 """Where a service of the data plane may be hit."""
 TRANSACTION_TIMEOUT = 10.0
 _ZOMBIES, _PAUSES, _SOFT = 0.1, 0.05, 0.2
-_MOST_HITS = 3
+_HITS = (1, 1, 1, 2, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +107,4 @@ def _pause(chance: random.Random, service: str) -> Fault:
 
 
 def _hit(chance: random.Random, point: str) -> int:
-    return 1 if point == "during-restore" else chance.randint(1, _MOST_HITS)
+    return 1 if point == "during-restore" else chance.choice(_HITS)
