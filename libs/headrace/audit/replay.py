@@ -1,8 +1,9 @@
 """Replay: the same handlers on the same raw records under the recorded cuts, and a verdict for every prediction."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from headrace.bus.changelog import Progress
 from headrace.bus.chunks import derived
@@ -13,7 +14,17 @@ from headrace.bus.observer import Said, encoded
 from headrace.bus.records import Incoming
 from headrace.bus.schemas import MemoryRegistry, Registry, Schema, record_schema
 from headrace.bus.service import Artifacts, Service
-from headrace.contracts.topics import CONTROL_TOPICS, EVENTS, LEDGER, PIPELINES, PREDICTIONS, TICKS
+from headrace.bus.skips import ORDER, proven
+from headrace.contracts.topics import (
+    COMMANDS,
+    CONTROL_TOPICS,
+    EVENTS,
+    LEDGER,
+    PIPELINES,
+    PREDICTIONS,
+    REJECTED,
+    TICKS,
+)
 from headrace.errors import HeadraceError, UsageError
 from headrace.pipeline.definition import Definition
 
@@ -85,7 +96,8 @@ def replay(
     plan = _plan(recording, layered, from_tick, to_tick)
     log = MemoryLog()
     log.partitions.update(plan.inputs)
-    engines = [Engine(s, layered, artifacts) for s in services]
+    obeyed = proven(skip_orders(recording, layered), _rejections(recording, layered))
+    engines = [Engine(s, layered, artifacts, proven=obeyed) for s in services]
     runners = [MemoryRunner(log, engine, begin=plan.begins) for engine in engines]
     settle(runners)
     for engine in engines:  # a tick may end on offsets that hold no record
@@ -101,6 +113,18 @@ def replay(
             f"the replay stopped at tick {done}", "the log lacks what the tick needs", "headrace doctor"
         )
     return _compared(recording, log, layered, plan, from_tick, to_tick)
+
+
+def skip_orders(recording: Recording, registry: Registry) -> list[Mapping[str, Any]]:
+    """Return the operators' orders to step over a record of the pipeline."""
+    told = decode_plain(recording.of(COMMANDS.name()), registry)
+    return [f for _, name, f in told if name == ORDER and f["pipeline"] == recording.pipeline]
+
+
+def _rejections(recording: Recording, registry: Registry) -> list[Mapping[str, Any]]:
+    name = REJECTED.name(recording.pipeline)
+    held = [records for (topic, _), records in recording.partitions.items() if topic == name]
+    return [fields for records in held for _, _, fields in decode_plain(records, registry)]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.bus.service import Fold, Tick
+from headrace.bus.skips import ORDER, Skips
 from headrace.contracts.topics import PIPELINES, Topic
 from headrace.pipeline.definition import Definition
 
@@ -32,6 +33,7 @@ class Books:
     controls: dict[str, list[Control]] = field(default_factory=dict)
     reached: dict[str, int] = field(default_factory=dict)
     closed: dict[tuple[str, int], int] = field(default_factory=dict)
+    skips: Skips = field(default_factory=Skips)
     _ledger: dict[tuple[str, int, int], Record] = field(default_factory=dict)
 
     def add_tick(self, record: Record) -> None:
@@ -57,6 +59,8 @@ class Books:
         self.reached[topic] = offset + 1
         if record["pipeline"] == self.pipeline:
             self.controls.setdefault(topic, []).append(Control(offset, name, record))
+            if name == ORDER:
+                self.skips.add(record)
 
     def entry(self, service: str, partition: int, tick: int) -> Record | None:
         """Return the ledger entry of a service, or None when it has not closed the tick."""

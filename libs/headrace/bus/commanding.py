@@ -29,6 +29,7 @@ from headrace.pipeline.definition import Definition
 
 PAUSE = 0.1
 OPERATOR = -1  # the tick of what is said between ticks
+Place = tuple[str, int, int]  # topic, partition, offset
 Told = tuple[int, str, Mapping[str, Any]]
 
 
@@ -66,6 +67,12 @@ def release(pipeline: str, quarantine_id: str, why: str, *, by: str | None = Non
     return Said(
         QUARANTINE, "QuarantineReleased", {"quarantine_id": quarantine_id, **order(pipeline, why, by)}
     )
+
+
+def skip(pipeline: str, service: str, place: Place, why: str, *, by: str | None = None) -> Said:
+    """Return the order that lets a service step over a raw record."""
+    where = {"service": service, "topic": place[0], "partition": place[1], "offset": place[2]}
+    return Said(COMMANDS, "SkipRequested", {**order(pipeline, why, by), **where})
 
 
 def pause(pipeline: str, why: str, *, by: str | None = None) -> Said:

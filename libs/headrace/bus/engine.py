@@ -1,6 +1,6 @@
 """One service over all its pipelines and partitions, without any I/O: records in, transactions out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -13,8 +13,9 @@ from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming, Transaction
 from headrace.bus.schemas import Registry, codec, record_schema
 from headrace.bus.service import Artifacts, Service
+from headrace.bus.skips import ORDER, Skip, Skips
 from headrace.contracts.frame import unframe
-from headrace.contracts.topics import CONTROL_TOPICS, EVENTS, LEDGER, PIPELINES, TICKS, Topic
+from headrace.contracts.topics import COMMANDS, CONTROL_TOPICS, EVENTS, LEDGER, PIPELINES, TICKS, Topic
 from headrace.pipeline.definition import Definition
 
 Fields = dict[str, Any]
@@ -32,6 +33,7 @@ class Engine:
         *,
         max_batch: int = 1_000,
         replica: tuple[int, int] = (0, 1),
+        proven: Collection[Skip] | None = None,
     ) -> None:
         self.service, self.registry, self._artifacts = service, registry, artifacts
         self._encoder = Encoder(registry)
@@ -47,6 +49,7 @@ class Engine:
         self.shares = (
             False  # whether lanes of other replicas may come here, with ticks that are open only there
         )
+        self._proven, self._heard = proven, False
 
     # -- what to read -------------------------------------------------------------------------------
 
@@ -54,7 +57,14 @@ class Engine:
     def control_topics(self) -> list[str]:
         """Return the control topics the service reads, all from their beginning."""
         own = [i.topic for i in self.service.consumes if i.topic.scope == "control"]
+        if self._may_skip:
+            own.append(COMMANDS)
         return sorted({t.name() for t in (PIPELINES, *own, *self.service.follows)})
+
+    @property
+    def _may_skip(self) -> bool:
+        """Tell whether operators may let the service step over a record: where it takes them one after another."""
+        return self.service.pace == "stream" and not self.service.single
 
     def book_topics(self, pipeline: str) -> list[str]:
         """Return a pipeline's topics that are read whole, from their beginning."""
@@ -75,7 +85,7 @@ class Engine:
 
     def admit(self, pipeline: str) -> None:
         """Open the books of a registered pipeline, without any lane."""
-        books = self.books[pipeline] = Books(pipeline)
+        books = self.books[pipeline] = Books(pipeline, skips=Skips(self._proven))
         for seen in self._seen.values():
             for control in seen:
                 books.add_control(*control)
@@ -113,6 +123,7 @@ class Engine:
 
     def reached(self, topic: str, partition: int, offset: int) -> None:
         """Take the end of a partition: nothing is left unread below ``offset``."""
+        self._heard |= topic == COMMANDS.name()
         for queue in (q for lane in self.lanes.values() for q in lane.queues):
             if (queue.name, queue.partition) == (topic, partition):
                 queue.reach(offset)
@@ -141,6 +152,8 @@ class Engine:
                 self._definitions[record["pipeline"]] = Definition.model_validate_json(record["definition"])
             for books in self.books.values():
                 books.add_control(topic, offset, name, record)
+            if name == ORDER:
+                self.stopped.pop((record["pipeline"], record["partition"]), None)
 
     def _take_data(self, topic: str, partition: int, messages: list[Incoming]) -> None:
         logical, pipeline = self._data[topic]
@@ -165,7 +178,11 @@ class Engine:
         """Return the next transaction, or None when nothing can be done yet.
 
         Every transaction must be ended by :meth:`commit` or :meth:`rollback` before the next call.
+
+        Raises:
+            HandlerError, UnansweredError: when no lane is left that works.
         """
+        self._go_on_or_raise()
         transaction = Transaction()
         for key, lane in self.lanes.items():
             try:
@@ -183,16 +200,16 @@ class Engine:
         return transaction if self._working else None
 
     def _stop(self, key: tuple[str, int], error: HandlerError | UnansweredError) -> None:
-        """Stop a lane whose handler fails, its offset unmoved; the others do their work again without it.
-
-        Raises:
-            HandlerError, UnansweredError: the error itself, when no lane is left that works.
-        """
+        """Stop a lane whose handler fails, its offset unmoved; the others do their work again without it."""
         self._working.add(key)
         self.rollback()
         self.stopped[key] = error
-        if len(self.stopped) == len(self.lanes):
-            raise error
+
+    def _go_on_or_raise(self) -> None:
+        """Raise the error of a stopped lane when no lane is left that works, and no order can be waiting unread."""
+        heard = self._heard or not self._may_skip
+        if self.stopped and heard and len(self.stopped) == len(self.lanes):
+            raise next(reversed(self.stopped.values()))
 
     def commit(self) -> None:
         """Keep what the last transaction did."""

@@ -15,7 +15,8 @@ from headrace.bus.queues import Queue
 from headrace.bus.records import Outgoing, Transaction, chain
 from headrace.bus.refusals import refusal_emits
 from headrace.bus.rows import Overlays, State
-from headrace.bus.service import Artifacts, Batch, Context, Emit, Row, Selection, Service, Step, Tick
+from headrace.bus.service import Artifacts, Batch, Context, Emit, Row, Service, Step, Tick
+from headrace.bus.skips import refuse, stretch
 from headrace.bus.tickpace import control_batch
 from headrace.contracts.topics import EVENTS, LEDGER, PIPELINES, Topic, changelog
 from headrace.pipeline.definition import Definition
@@ -151,7 +152,8 @@ class Lane:
         batch = queue.take(self.progress.tick, max_batch, before)
         if batch is None:
             return False
-        self._run(batch, transaction)
+        for piece, order in self.books.skips.pieces(self.service.name, batch):
+            self._run(piece, transaction, order)
         return True
 
     def _complete(self, tick: Tick) -> bool:
@@ -209,10 +211,12 @@ class Lane:
 
     # -- handlers -----------------------------------------------------------------------------------
 
-    def _run(self, batch: Batch, transaction: Transaction) -> None:
+    def _run(self, batch: Batch, transaction: Transaction, order: Mapping[str, Any] | None = None) -> None:
         overlays = Overlays(self.states)
         try:
-            step = self.service.handle(batch, overlays, self._view)
+            step = (
+                refuse(batch, overlays, order) if order else self.service.handle(batch, overlays, self._view)
+            )
         except Exception as error:
             raise HandlerError(self.service.name, self._culprit(batch, type(error)), error) from error
         self._every_row_ended(batch, step)
@@ -267,7 +271,7 @@ class Lane:
         low, high = 0, len(batch)
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (low, middle) if self._fails(_prefix(batch, middle), kind) else (middle, high)
+            low, high = (low, middle) if self._fails(stretch(batch, 0, middle), kind) else (middle, high)
         return _where(batch, low)
 
     def _fails(self, batch: Batch, kind: type[Exception]) -> bool:
@@ -276,24 +280,6 @@ class Lane:
         except kind:
             return True
         return False
-
-
-def _prefix(batch: Batch, stop: int) -> Batch:
-    records = {}
-    for name, selection in batch.records.items():
-        upto = int(np.searchsorted(selection.rows, stop))
-        if upto:
-            records[name] = Selection(selection.rows[:upto], selection.columns.slice(0, upto))
-    broken = {row: why for row, why in batch.broken.items() if row < stop}
-    return replace(
-        batch,
-        lineage=batch.lineage.slice(0, stop),
-        records=records,
-        bodies=batch.bodies[:stop],
-        headers=batch.headers[:stop],
-        broken=broken,
-        controls=batch.controls[:stop],
-    )
 
 
 def _where(batch: Batch, row: int) -> str:

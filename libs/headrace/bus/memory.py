@@ -74,6 +74,10 @@ class MemoryRunner:
             found = held[at : at + self._most]
             self._at[topic, partition] = at + len(found)
             messages += found
+        for topic in self.engine.control_topics:
+            held = self.log.partitions[topic, 0]
+            if self._at.get((topic, 0), 0) == len(held):
+                self.engine.reached(topic, 0, len(held))
         for pipeline in self.engine.receive(messages):
             self._open(pipeline)
         return bool(messages)

@@ -62,12 +62,13 @@ def refusal_emits(refusals: Sequence[Refused], batch: Batch) -> dict[Topic, list
             Emit("Receipt", pa.RecordBatch.from_pydict({"receipt_id": ids, **told}), cause=refused.rows)
         )
         if refused.severity == "reject":
+            headers = [batch.headers[row] if batch.headers else () for row in rows]
             letter = {
                 "rejection_id": ids,
                 **told,
-                "raw": pa.array([batch.bodies[row] for row in rows], pa.binary()),
-                "headers": pa.array([_unique(batch.headers[row]) for row in rows], _HEADERS),
-                "attempts": pa.array([attempts(batch.headers[row]) for row in rows], pa.int32()),
+                "raw": pa.array([batch.bodies[row] if batch.bodies else b"" for row in rows], pa.binary()),
+                "headers": pa.array([_unique(h) for h in headers], _HEADERS),
+                "attempts": pa.array([attempts(h) for h in headers], pa.int32()),
             }
             emits[REJECTED].append(Emit("Rejection", pa.RecordBatch.from_pydict(letter), cause=refused.rows))
     return {topic: found for topic, found in emits.items() if found}

@@ -29,6 +29,7 @@ COMMANDS = {
     "publish": "Send a file's rows to a pipeline",
     "event": "Validate an event, or show all that became of one",
     "dlq": "List, repair, replay or discard dead letters",
+    "skip": "Let a stopped service step over a record that breaks it",
     "quarantine": "List quarantined labels, or release them",
     "effects": "List what was asked of the world and is not answered",
     "topic": "Read a topic",

@@ -98,7 +98,7 @@ def _place(origin: Mapping[str, Any]) -> str:
 
 
 def _value(fields: Mapping[str, Any], registry: Registry) -> Value | None:
-    if fields["record"] is None:
+    if fields["record"] is None or not fields["raw"]:
         return None
     raw = Incoming(fields["origin"]["topic"], 0, 0, None, fields["raw"])
     ((_, _, value),) = decode_plain([raw], registry)

@@ -54,6 +54,7 @@ _TOLD: dict[str, tuple[str, Callable[[Fields], str]]] = {
     "Promoted": ("promotion", lambda f: f"version {f['version']} promoted: {f['reason']}"),
     "RollbackRequested": ("operator", lambda f: f"rollback asked for by {f['by']}: {f['why']}"),
     "LettersDiscarded": ("operator", lambda f: f"{len(f['rejection_ids'])} dead letters discarded by {f['by']}: {f['why']}"),
+    "SkipRequested": ("operator", lambda f: f"{f['service']} to skip {f['topic']}/{f['partition']}@{f['offset']} by {f['by']}: {f['why']}"),
     "RollbackRefused": ("refusal", lambda f: f"rollback refused: {f['reason']}"),
     "RolledBack": ("rollback", lambda f: f"rolled back to version {f['version']} by {f['by']}: {f['why']}"),
 }  # fmt: skip

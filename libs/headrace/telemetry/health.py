@@ -67,6 +67,11 @@ class Health:
         self.state, self.error = "failed", str(error) or type(error).__name__
         metrics.HEALTHY.labels(self.service).set(0)
 
+    def recovered(self) -> None:
+        """Say that a failed service works again."""
+        self.state, self.error = "healthy", None
+        metrics.HEALTHY.labels(self.service).set(1)
+
     def tick(self, pipeline: str, partition: int, n: int, newest: int | None = None) -> None:
         """Say that a lane works on tick ``n``; ``newest`` is the last tick the clock issued, when that is known."""
         self._open[pipeline, partition] = n

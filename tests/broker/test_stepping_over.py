@@ -1,9 +1,10 @@
-"""Batches that no client can read cost themselves and nothing else, and a replay says the same of them."""
+"""Batches that no client can read, and records that break a handler: what stepping over them costs and says."""
 
 import asyncio
 import struct
 import time
 from base64 import b64encode
+from dataclasses import replace
 from random import Random
 
 import pyarrow as pa
@@ -14,10 +15,15 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 from conformance import orders
-from rigs import INGESTION, PATIENCE, KafkaRig, fresh_name
+from rigs import FEATURE_SERVICE, INGESTION, PATIENCE, SERVING, KafkaRig, fresh_name
+from test_stopped_lane import SCORING, breaking_on
 
+from headrace.audit import recording
+from headrace.audit.replay import replay
+from headrace.bus import commanding
+from headrace.bus.errors import HandlerError
 from headrace.bus.reading import KafkaLog, Span
-from headrace.contracts.topics import EVENTS, LEDGER, REJECTED, VALIDATED
+from headrace.contracts.topics import EVENTS, LEDGER, PREDICTIONS, REJECTED, VALIDATED
 from headrace.testing.broker import running_broker
 
 broker = pytest.fixture(scope="module")(running_broker)
@@ -93,8 +99,14 @@ def close_tick(runner):
 
 @pytest.fixture
 def rig(broker):
-    """Offsets 0 to 2 are good, 3 to 5 a bomb, 6 and 7 damaged, 8 to 27 not to be unpacked, 28 and 29 good."""
     rig = KafkaRig(fresh_name(), broker)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def spoilt(rig, broker):
+    """Offsets 0 to 2 are good, 3 to 5 a bomb, 6 and 7 damaged, 8 to 27 not to be unpacked, 28 and 29 good."""
     topic = EVENTS.name(rig.definition.name)
     rig.append(rig.events(orders(0, 3)))
     asyncio.run(produce(rig.bootstrap, topic, bomb()))
@@ -103,11 +115,11 @@ def rig(broker):
         rig.append(rig.events(orders(first, number)))
     rot(broker.home, topic, 2, checksum_wrong)
     rot(broker.home, topic, 3, unpackable)
-    yield rig
-    rig.close()
+    return rig
 
 
-def test_every_place_of_an_unreadable_batch_is_refused_and_the_rest_goes_on(rig):
+def test_every_place_of_an_unreadable_batch_is_refused_and_the_rest_goes_on(spoilt):
+    rig = spoilt
     rig.tick(1, rig.end(EVENTS))
     close_tick(rig.runner(INGESTION))
     assert [r["event_id"] for r in rig.rows(VALIDATED)] == ["o0", "o1", "o2", "o28", "o29"]
@@ -120,3 +132,23 @@ def test_every_place_of_an_unreadable_batch_is_refused_and_the_rest_goes_on(rig)
     with KafkaLog(rig.bootstrap) as log:  # as a replay reads that begins amid a batch
         found = [s.record for s in log.read([Span(EVENTS.name(rig.definition.name), 0, 4, 30)])]
     assert [(r.offset, r.value is None) for r in found] == [(n, n < 28) for n in range(4, 30)]
+
+
+def test_a_skipped_record_is_passed_by_a_process_that_could_not_go_on(rig):
+    """The only lane stops, so the process ends; the next one finds the order before it fails again."""
+    fragile = replace(FEATURE_SERVICE, handle=breaking_on(FEATURE_SERVICE.handle, "o3"))
+    rig.append(rig.events(orders(0, 6)))
+    rig.tick(1, rig.end(EVENTS))
+    rig.settle([rig.runner(INGESTION)])
+    with pytest.raises(HandlerError, match="/0@3"):
+        rig.settle([rig.runner(fragile)])
+    place = (EVENTS.name(rig.definition.name), 0, 3)
+    rig.say(commanding.skip(rig.definition.name, "features", place, "it divides by three"))
+    rig.settle([rig.runner(fragile), rig.runner(SERVING)])
+    assert [r["event_id"] for r in rig.rows(PREDICTIONS)] == ["o0", "o1", "o2", "o4", "o5"]
+    ((rule, event_id),) = [(r["rule"], r["event_id"]) for r in rig.rows(REJECTED)]
+    assert (rule, event_id) == ("skipped", "o3")
+    with KafkaLog(rig.bootstrap) as log:
+        held = recording.with_data(recording.books(log, rig.definition.name), log, rig.registry, 1, 1)
+    found = replay(held, SCORING, rig.registry, rig.artifacts, from_tick=1, to_tick=1)
+    assert (found.checked, found.match, found.missing) == (5, 5, 0)
