@@ -1,6 +1,7 @@
 """Feature vectors in; a prediction for each, and a second one while a challenger is in shadow."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,14 @@ from headrace.bus.refusals import derived_id, derived_ids
 from headrace.bus.service import Batch, Context, Due, Emit, Rows, Step, Tick
 from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.catalogue import schema
-from headrace.contracts.topics import DEPLOYMENTS, PREDICTIONS, PROFILES, SHADOW_PREDICTIONS
+from headrace.contracts.topics import DEPLOYMENTS, PREDICTIONS, PROFILES, QUARANTINE, SHADOW_PREDICTIONS
 from headrace.models.deployed import Deployed, Version
 from headrace.models.kinds import load
 from headrace.models.ports import VALUE, Predictor
 from headrace.models.prior import Prior
 from headrace.pipeline.definition import Definition
+from headrace.pipeline.quarantine import Quarantine, Stretch
+from headrace.pipeline.suspects import Mask, suspects, without
 from headrace.stats import profiles
 
 _SCORES = pa.map_(pa.string(), pa.float64())
@@ -37,11 +40,12 @@ class Model:
 
 @dataclass(frozen=True)
 class View:
-    """The models that answer at a cut."""
+    """The models that answer at a cut, and the stretches of labels that are quarantined then."""
 
     definition: Definition
     champion: Model
     challenger: Model | None
+    stretches: Sequence[Stretch] = ()
 
 
 def models(context: Context) -> View:
@@ -61,6 +65,7 @@ def models(context: Context) -> View:
         definition,
         loaded(deployed.champion, "champion") if deployed.champion else fallback,
         loaded(deployed.challenger, "shadow") if deployed.challenger else None,
+        (context.controls.get(QUARANTINE) or Quarantine()).stretches(),
     )
 
 
@@ -68,9 +73,13 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
     """Answer every feature vector, and count what was seen into the tick's profile."""
     vectors = batch.records["FeatureVector"].columns
     values = pa.RecordBatch.from_struct_array(vectors["values"])
-    emitted = {PREDICTIONS: [_predictions(view.champion, vectors, values, view.definition)]}
+    times = batch.lineage["event_time"].cast(pa.int64()).to_numpy()
+    suspect = suspects(view.definition, view.stretches, times, values)
+    told = without(values, suspect)
+    doubted = np.logical_or.reduce([*suspect.values()]) if suspect else None
+    emitted = {PREDICTIONS: [_predictions(view.champion, vectors, told, doubted, view.definition)]}
     if view.challenger is not None:
-        emitted[SHADOW_PREDICTIONS] = [_predictions(view.challenger, vectors, values, view.definition)]
+        emitted[SHADOW_PREDICTIONS] = [_predictions(view.challenger, vectors, told, doubted, view.definition)]
     _count(batch, rows, values, emitted[PREDICTIONS][0].columns, view.definition)
     return Step(emitted=emitted)
 
@@ -98,7 +107,11 @@ def close(due: Due, rows: Rows, tick: Tick, view: View) -> Step:
 
 
 def _predictions(
-    model: Model, vectors: pa.RecordBatch, values: pa.RecordBatch, definition: Definition
+    model: Model,
+    vectors: pa.RecordBatch,
+    values: pa.RecordBatch,
+    doubted: Mask | None,
+    definition: Definition,
 ) -> Emit:
     scores = model.predictor.scores(values)
     names, count = model.predictor.names, len(scores)
@@ -121,11 +134,17 @@ def _predictions(
         ),
         "label": pa.array(best, pa.string()),
         "explanation": pa.array([[]] * count, _PREDICTION.field("explanation").type),
-        "status": [model.status] * count,
+        "status": _statuses(model, doubted, count),
         "revision": pa.array([0] * count, pa.int32()),
         "supersedes": pa.nulls(count, pa.string()),
     }
     return Emit("Prediction", pa.RecordBatch.from_pydict(columns), cause=np.arange(count))
+
+
+def _statuses(model: Model, doubted: Mask | None, count: int) -> list[str]:
+    if doubted is None:
+        return [model.status] * count
+    return ["fallback" if doubt else model.status for doubt in doubted.tolist()]
 
 
 def _ids(version: Version, vectors: pa.RecordBatch) -> list[str]:

@@ -16,6 +16,7 @@ from headrace.models import training
 from headrace.models.kinds import load
 from headrace.models.ports import Predictor
 from headrace.models.training import Trained
+from headrace.pipeline.quarantine import Stretch
 from services.training.labelled import Labelled
 
 Payload = Mapping[str, Any]
@@ -66,11 +67,9 @@ def holdout_from(rows: pa.Table, declared: int) -> int:
     return int(times[int((1 - HELD_OUT) * len(times))])
 
 
-def _left_out(payload: Payload) -> list[list[Any]]:
-    held: list[list[Any]] = payload.get(
-        "quarantine", []
-    )  # a request from before there were quarantines has none
-    return held
+def _left_out(payload: Payload) -> list[Stretch]:
+    """Return the stretches to leave out; a request from before there were quarantines names none."""
+    return [(name, since, until) for name, since, until in payload.get("quarantine", ())]
 
 
 def _champion(payload: Payload, tools: Tools) -> Predictor | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -12,6 +11,8 @@ from headrace.bus.effects import Tools
 from headrace.bus.records import Incoming
 from headrace.bus.schemas import record_schema
 from headrace.contracts.topics import FEATURES, OUTCOMES, Topic
+from headrace.pipeline.quarantine import Stretch
+from headrace.pipeline.suspects import suspects, without
 
 _PLACE = ("_partition", "_offset")
 
@@ -40,14 +41,12 @@ class Labelled:
     features: Stream = field(default_factory=lambda: Stream(FEATURES))
     outcomes: Stream = field(default_factory=lambda: Stream(OUTCOMES))
 
-    def rows(
-        self, tools: Tools, from_tick: int, to_tick: int, left_out: Sequence[Sequence[Any]] = ()
-    ) -> pa.Table:
+    def rows(self, tools: Tools, from_tick: int, to_tick: int, left_out: Sequence[Stretch] = ()) -> pa.Table:
         """Return the events whose label came in these ticks (both inclusive), in the order of the log.
 
         Columns: the features of the view, ``label``, ``event_time``, ``tick`` and ``event_id``; a vector of
-        another version of the view is left out, and so is a label in a stretch of ``left_out`` (slice, since, until).
-        The table is empty when nothing was labelled.
+        another version of the view is left out, and so is a label in a stretch of ``left_out`` (slice, since, until);
+        a feature made of such labels is null. The table is empty when nothing was labelled.
         """
         features, outcomes = self.features.rows(tools), self.outcomes.rows(tools)
         if features is None or outcomes is None:
@@ -59,7 +58,9 @@ class Labelled:
             answered = answered.filter(~((pl.col("slice") == name) & within).fill_null(value=False))
         joined = features.filter(feature_view_version=view).join(answered, on="event_id", validate="1:1")
         names = (*tools.definition.features.names, "label", "event_time", "tick", "event_id")
-        return _plain(joined.sort("tick", *_PLACE).select(names).to_arrow())
+        plain = _plain(joined.sort("tick", *_PLACE).select(names).to_arrow())
+        times = plain["event_time"].cast(pa.int64()).to_numpy()
+        return without(plain, suspects(tools.definition, left_out, times, plain))
 
 
 def _columns(topic: Topic, messages: Sequence[Incoming], tools: Tools) -> pl.DataFrame:

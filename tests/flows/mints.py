@@ -48,7 +48,7 @@ def pipeline(**changes):
                 },
             },
             "features": {
-                "rows": [{"name": "bias", "sql": "bias"}],
+                "rows": [{"name": "bias", "sql": "bias"}, {"name": "mint", "sql": "mint", "kind": "category"}],
                 "windows": [
                     {"name": "rolled_1h", "record": "Side", "group_by": "mint", "value": "rolled",
                      "aggregate": "mean", "window": "1h", "tile": "10m"},

@@ -3,6 +3,7 @@
 import json
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from mints import HOUR, MINUTE, hour, pipeline
 
@@ -10,8 +11,10 @@ from headrace.audit.quarantines import quarantines
 from headrace.bus import commanding
 from headrace.bus.observer import Said
 from headrace.contracts.topics import (
+    FEATURES,
     MODELS,
     OUTCOMES,
+    PREDICTIONS,
     PROFILES,
     QUARANTINE,
     REGISTRY_EFFECTS,
@@ -21,7 +24,8 @@ from headrace.contracts.topics import (
     TRAINING_RESULTS,
 )
 from headrace.models import dataset
-from headrace.testing.loop import MemoryLoop, Mischief
+from headrace.models.kinds import load
+from headrace.testing.loop import MemoryLoop, MemoryTools, Mischief
 from headrace.testing.reading import HeldLog
 from services.clock.handler import Clock
 from services.deployment.service import SERVICE as DEPLOYMENT
@@ -31,10 +35,12 @@ from services.monitoring.service import SERVICE as MONITORING
 from services.registry.service import SERVICE as REGISTRY
 from services.serving.service import SERVICE as SERVING
 from services.training.effects import Trainer
+from services.training.labelled import Labelled
 from services.training.service import SERVICE as TRAINING
 
 SERVICES = (INGESTION, FEATURES_SERVICE, SERVING, MONITORING, TRAINING, REGISTRY, DEPLOYMENT)
 BROKEN = range(5, 8)
+VALUES = pa.schema([("bias", pa.float64()), ("mint", pa.string()), ("rolled_1h", pa.float64())])
 
 
 def loop_of(definition, **options):
@@ -107,6 +113,33 @@ def test_a_training_leaves_the_stretch_out_and_names_it(broken):
     assert len(kept) < len(labelled(broken))
 
 
+def test_predictions_on_suspect_inputs_are_marked_and_made_without_them(broken):
+    """The window over the slice's labels is suspect from the tick after the breach to an hour after its end."""
+    served = [p for p in of(broken, PREDICTIONS, "Prediction") if p["route"] == "champion"]
+    marked = {p["event_id"] for p in served if p["status"] == "fallback"}
+    vectors = {v["event_id"]: v for v in of(broken, FEATURES, "FeatureVector")}
+    hours = {v["event_time"] // HOUR for key, v in vectors.items() if key in marked}
+    assert hours == {6, 7, 8}
+    assert {vectors[key]["values"]["mint"] for key in marked} == {"west"}
+    scores = {p["event_id"]: p["scores"] for p in served}
+    model = load(broken.artifacts.get(next(p["model_digest"] for p in served if p["event_id"] in marked)))
+    for key in sorted(marked)[:5]:
+        values = vectors[key]["values"]
+        columns = pa.RecordBatch.from_pylist([values | {"rolled_1h": None}], schema=VALUES)
+        assert scores[key] == dict(zip(model.names, model.scores(columns)[0].tolist(), strict=True))
+
+
+def test_a_training_counts_suspect_inputs_as_missing(broken):
+    tools = MemoryTools(broken.artifacts, broken.registry, broken.definition, broken.log)
+    rows = Labelled().rows(tools, 1, 1_000, [("west", 5 * HOUR, 8 * HOUR)])
+    held = rows.append_column(
+        "hour", pc.floor(pc.divide(rows["event_time"].cast(pa.int64()), HOUR))
+    ).to_pylist()
+    west = {(r["hour"], r["rolled_1h"] is None) for r in held if r["mint"] == "west" and r["hour"] > 3}
+    assert west == {(4, False), (8, True), (9, False), (10, False)}
+    assert all(r["rolled_1h"] is not None for r in held if r["mint"] == "east" and r["hour"] > 3)
+
+
 def test_quality_leaves_the_slice_out_and_says_so(broken):
     profiles = [p for p in of(broken, PROFILES, "Profile") if p["quality"]]
     told = {p["time"] // HOUR: p["quality"]["count"] for p in profiles if p["suspect"]}
@@ -114,17 +147,11 @@ def test_quality_leaves_the_slice_out_and_says_so(broken):
     assert all(p["quality"]["count"] == 40 for p in profiles if not p["suspect"])
 
 
-def test_the_quarantine_is_part_of_what_a_dataset_is():
-    definition = pipeline()
-    rows = pa.table(
-        {
-            "bias": [1.0], "rolled_1h": [2.0], "label": ["head"], "event_time": [0], "tick": [1], "event_id": ["a"],
-        }
-    )  # fmt: skip
-    digests = {
-        dataset.digest(dataset.manifest(definition, rows, 0, left_out)) for left_out in ([], [("west", 0, 1)])
-    }
-    assert len(digests) == 2
+def test_the_quarantine_is_part_of_what_a_dataset_is(broken):
+    tools = MemoryTools(broken.artifacts, broken.registry, broken.definition, broken.log)
+    rows = Labelled().rows(tools, 1, 10)
+    stretches = ([], [("west", 0, 1)])
+    assert len({dataset.digest(dataset.manifest(broken.definition, rows, 0, s)) for s in stretches}) == 2
 
 
 def test_a_released_stretch_counts_again_and_is_the_new_normal():

@@ -68,7 +68,7 @@ def main(incident: incidents.Name, pipeline: str, one_feature: str) -> dict[str,
         "promotions": promotions,
         "harmful": sum(p["harmful"] for p in promotions),
         "log_loss": {name: _losses(definition, true, scores, *ends) for name, ends in stretches.items()},
-        "fallback": int(pc.sum(pc.equal(predictions["status"], "fallback")).as_py() or 0),
+        "fallback": int(pc.sum(_suspect(predictions)).as_py() or 0),
     }
 
 
@@ -91,6 +91,13 @@ def _joined(
     held = baselines.Labelled(features, _target(definition, frame["true"]), times, at)
     labels = frame.select(pl.coalesce("label", "true"))["label"]
     return frame, held, replace(held, target=_target(definition, labels))
+
+
+def _suspect(predictions: pa.Table) -> pa.ChunkedArray:
+    """Tell which answers a model gave without the inputs that were suspect; the prior's are fallbacks too."""
+    return pc.and_(
+        pc.equal(predictions["status"], "fallback"), pc.not_equal(predictions["route"], "fallback")
+    )
 
 
 def _plain(frame: pl.DataFrame) -> pa.Table:
