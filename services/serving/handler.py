@@ -16,7 +16,7 @@ from headrace.contracts.catalogue import schema
 from headrace.contracts.topics import DEPLOYMENTS, PREDICTIONS, PROFILES, QUARANTINE, SHADOW_PREDICTIONS
 from headrace.models.deployed import Deployed, Version
 from headrace.models.kinds import load
-from headrace.models.ports import VALUE, Predictor
+from headrace.models.ports import VALUE, Floats, Predictor
 from headrace.models.prior import Prior
 from headrace.pipeline.definition import Definition
 from headrace.pipeline.quarantine import Quarantine, Stretch
@@ -113,8 +113,9 @@ def _predictions(
     doubted: Mask | None,
     definition: Definition,
 ) -> Emit:
-    scores = model.predictor.scores(values)
+    scores, lost = _known(model.predictor.scores(values), model.predictor.names, definition)
     names, count = model.predictor.names, len(scores)
+    doubted = lost if doubted is None else doubted | lost
     offsets = np.arange(0, count * len(names) + 1, len(names), dtype=np.int32)
     best = [names[i] for i in scores.argmax(axis=1)] if definition.task != "regression" else [None] * count
     version = model.version
@@ -134,16 +135,26 @@ def _predictions(
         ),
         "label": pa.array(best, pa.string()),
         "explanation": pa.array([[]] * count, _PREDICTION.field("explanation").type),
-        "status": _statuses(model, doubted, count),
+        "status": _statuses(model, doubted),
         "revision": pa.array([0] * count, pa.int32()),
         "supersedes": pa.nulls(count, pa.string()),
     }
     return Emit("Prediction", pa.RecordBatch.from_pydict(columns), cause=np.arange(count))
 
 
-def _statuses(model: Model, doubted: Mask | None, count: int) -> list[str]:
-    if doubted is None:
-        return [model.status] * count
+def _known(scores: Floats, names: Sequence[str], definition: Definition) -> tuple[Floats, Mask]:
+    """Return the scores with the declared prior where a model gave none that are finite, and where that was."""
+    lost: Mask = ~np.asarray(np.isfinite(scores).all(axis=1))
+    if not lost.any():
+        return scores, lost
+    middle = definition.prior.get("value", 0.0)
+    prior = np.array([definition.prior.get(name, middle) for name in names])
+    return np.where(lost[:, None], prior, scores), lost
+
+
+def _statuses(model: Model, doubted: Mask) -> list[str]:
+    if not doubted.any():
+        return [model.status] * len(doubted)
     return ["fallback" if doubt else model.status for doubt in doubted.tolist()]
 
 

@@ -57,8 +57,8 @@ def test_a_number_lies_in_its_bucket(x):
 
 def test_buckets_are_in_the_order_of_their_values():
     found = profiles.buckets([8.9, -3, math.inf, 0.0, -0.0, 1e-300, math.nan, -math.inf, 100, 8], "number")
-    assert found == {"-inf": 1, "-3.0": 1, "0.0": 3, "8.0": 2, "96.0": 1, "inf": 1}
-    assert list(found) == ["-inf", "-3.0", "0.0", "8.0", "96.0", "inf"]
+    assert found == {"-3.0": 1, "0.0": 3, "8.0": 2, "96.0": 1}
+    assert list(found) == ["-3.0", "0.0", "8.0", "96.0"]
 
 
 def test_small_whole_numbers_have_buckets_of_their_own():

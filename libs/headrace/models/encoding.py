@@ -23,7 +23,7 @@ class Encoding:
     def matrix(self, columns: pa.RecordBatch) -> Floats:
         """Return shape (rows, features): numbers as they are, categories as positions, else NaN.
 
-        Null, unknown and rare values are NaN. Each cell depends on its own row alone.
+        Null, infinite, unknown and rare values are NaN. Each cell depends on its own row alone.
         """
         out = np.empty((columns.num_rows, len(self.features)), dtype=np.float64)
         for position, name in enumerate(self.features):
@@ -52,4 +52,4 @@ def _cells(column: pa.Array, known: Sequence[str] | None) -> Floats:
     if known is not None:
         column = pc.index_in(column, value_set=pa.array(known, pa.string()), skip_nulls=True)
     floats: Floats = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
-    return floats
+    return np.where(np.isfinite(floats), floats, np.nan)

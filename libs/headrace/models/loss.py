@@ -13,7 +13,7 @@ Scores = Sequence[tuple[str, float]] | None
 
 
 def losses(task: Task, scores: Sequence[Scores], answers: Sequence[Any]) -> pa.DoubleArray:
-    """Return the loss of each row; null where the scores or the answer are missing."""
+    """Return the loss of each row; null where the scores or the answer are missing, or the loss is not finite."""
     known = [bool(held) and answer is not None for held, answer in zip(scores, answers, strict=True)]
     pairs = [(dict(held or ()), answer) for held, answer, k in zip(scores, answers, known, strict=True) if k]
     if task == "regression":
@@ -23,4 +23,4 @@ def losses(task: Task, scores: Sequence[Scores], answers: Sequence[Any]) -> pa.D
     found = np.zeros(len(known))
     mask = np.array(known, bool)
     found[mask] = row_losses(task, np.array(given, np.float64).reshape(-1, 1), np.array(wanted, np.float64))
-    return pa.array(found, mask=~mask)
+    return pa.array(found, mask=~(mask & np.isfinite(found)))

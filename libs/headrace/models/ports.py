@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from headrace.errors import HeadraceError
 from headrace.pipeline.definition import Task
+from headrace.pipeline.expressions import finite
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 VALUE = ("value", "lower", "upper")
@@ -29,6 +30,7 @@ class Dataset:
 
     ``features`` holds the view's columns (float64 or string, nulls allowed); ``target`` one float64 a row: the
     position of the class in ``classes``, or the value itself for a regression (``classes`` is then ``VALUE``).
+    Features that are NaN or infinite count as null; raises ``TrainingError`` for such a target.
     """
 
     features: pa.RecordBatch
@@ -36,6 +38,17 @@ class Dataset:
     task: Task
     classes: tuple[str, ...]
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Let nothing that is not finite reach a learner."""
+        if not np.isfinite(self.target).all():
+            raise TrainingError(
+                f"{int((~np.isfinite(self.target)).sum())} labels are not finite",
+                "one of them would make a model of nothing",
+                "look for them on the outcomes topic, and add a rule to the pipeline",
+            )
+        columns = [finite(column) for column in self.features.columns]
+        object.__setattr__(self, "features", pa.RecordBatch.from_arrays(columns, schema=self.features.schema))
 
 
 class Predictor(Protocol):
@@ -50,7 +63,7 @@ class Predictor(Protocol):
         """Return the names of the scores: the classes in order, or value, lower and upper."""
 
     def scores(self, columns: pa.RecordBatch) -> Floats:
-        """Return one row of scores a row of feature values, shape (rows, names)."""
+        """Return one row of scores a row of feature values, shape (rows, names); NaN and infinities are nulls to it."""
 
 
 class Learner(Protocol):

@@ -17,6 +17,7 @@ from headrace.models.loading import named
 from headrace.models.metrics import residual_interval
 from headrace.models.ports import ArtifactError, Dataset, Floats, TrainingError
 from headrace.pipeline.definition import Estimator, FeatureView, Task
+from headrace.pipeline.expressions import finite
 
 MODEL = "model.json"
 Row: TypeAlias = dict[str, float]
@@ -95,10 +96,13 @@ def _restored(artifact: bytes) -> tuple[Any, tuple[float, float]]:
 
 
 def _rows(columns: pa.RecordBatch) -> Iterator[Row]:
-    """Yield a row as River takes it: numbers by name, a category as ``name=value`` of 1, nothing for a null."""
+    """Yield a row as River takes it: numbers by name, a category as ``name=value`` of 1.
+
+    Nothing stands for a null, and for a number that is not finite: one NaN stays in a running mean for ever.
+    """
     texts = [pa.types.is_string(f.type) for f in columns.schema]
     names = columns.schema.names
-    for cells in zip(*(c.to_pylist() for c in columns.columns), strict=True):
+    for cells in zip(*(finite(c).to_pylist() for c in columns.columns), strict=True):
         yield {
             f"{name}={cell}" if text else name: 1.0 if text else cell
             for name, text, cell in zip(names, texts, cells, strict=True)

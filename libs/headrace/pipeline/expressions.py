@@ -2,6 +2,8 @@
 
 An expression sees one row: what it says of a row may not depend on the rows beside it, nor on the clock
 (a batch may be cut anywhere). ``compile`` refuses those that do, by trying them on made-up rows.
+
+A number that is not finite is no value: it counts as null where an expression reads it, and where one makes it.
 """
 
 import re
@@ -10,6 +12,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.errors import ConfigurationError
 
@@ -35,7 +38,7 @@ def compile_sql(sql: Mapping[str, tuple[str, pa.DataType]], schema: pa.Schema) -
     out = pa.schema(list(kinds.items()))
 
     def apply(batch: pa.RecordBatch) -> pa.RecordBatch:
-        columns = {name: batch.column(column).cast(kinds[name]) for name, column in bare.items()}
+        columns = {name: finite(batch.column(column).cast(kinds[name])) for name, column in bare.items()}
         if selection:
             columns |= _evaluated(batch.select(roots), selection, kinds, batch.num_rows)
         return pa.RecordBatch.from_arrays([columns[name] for name in kinds], schema=out)
@@ -56,10 +59,26 @@ def _is_bare(sql: str, kind: pa.DataType, schema: pa.Schema) -> bool:
 def _evaluated(
     batch: pa.RecordBatch, selection: list[pl.Expr], kinds: Mapping[str, pa.DataType], height: int
 ) -> dict[str, pa.Array]:
-    frame = pl.DataFrame(batch) if batch.num_columns else pl.DataFrame()
+    known = {name: finite(batch.column(name)) for name in batch.schema.names}
+    frame = pl.DataFrame(pa.RecordBatch.from_pydict(known)) if known else pl.DataFrame()
     found = frame.select(selection)
     series = (s if len(s) == height else s.new_from_index(0, height) for s in found)
-    return {s.name: s.to_arrow().cast(kinds[s.name]) for s in series}
+    return {s.name: finite(s.to_arrow().cast(kinds[s.name])) for s in series}
+
+
+def finite(column: pa.Array) -> pa.Array:
+    """Return the column with nulls for NaN and infinities; one that holds no floats comes back as it is."""
+    if not pa.types.is_floating(column.type):
+        return column
+    good = pc.is_finite(column)
+    if good.true_count + column.null_count == len(column):
+        return column
+    return pc.if_else(good, column, pa.scalar(None, column.type))
+
+
+def read_by(sql: str, schema: pa.Schema) -> list[str]:
+    """Return the columns of ``schema`` that an expression reads."""
+    return sorted(set(pl.sql_expr(sql).meta.root_names()) & set(schema.names))
 
 
 def _checked(name: str, sql: str, kind: pa.DataType, schema: pa.Schema) -> pl.Expr:

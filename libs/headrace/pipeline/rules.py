@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from headrace.contracts.arrow import arrow_schema
 from headrace.errors import ConfigurationError
 from headrace.pipeline.definition import Definition, Rule
-from headrace.pipeline.expressions import TRUTH, compile_sql
+from headrace.pipeline.expressions import TRUTH, compile_sql, finite, read_by
 from headrace.pipeline.labels import compile_label
 from headrace.pipeline.schemas import raw_schema
 
@@ -54,7 +54,7 @@ def checker(definition: Definition, record: str) -> Checker:
     schema = arrow_schema(raw_schema(definition, record))
     checks = [_compiled(rule, schema) for rule in definition.rules if rule.record == record]
     if record == definition.label.record:
-        checks.append(_label_check(definition))
+        checks.append(_label_check(definition, schema))
     checks.sort(key=lambda check: check.rule.severity == "warn")
     return lambda batch: _run(checks, batch)
 
@@ -94,7 +94,7 @@ def _compiled(rule: Rule, schema: pa.Schema) -> _Check:
 
 
 def _required(rule: Rule, _: pa.Schema) -> tuple[Test, str]:
-    return lambda batch: batch.column(rule.column).is_valid(), "a value"
+    return lambda batch: finite(batch.column(rule.column)).is_valid(), "a value"
 
 
 def _range(rule: Rule, schema: pa.Schema) -> tuple[Test, str]:
@@ -162,8 +162,11 @@ def _expression(rule: Rule, schema: pa.Schema) -> tuple[Test, str]:
 _KINDS = {"required": _required, "range": _range, "enum": _enum, "regex": _regex, "expression": _expression}
 
 
-def _label_check(definition: Definition) -> _Check:
-    """Return the rule that every label record obeys without being asked."""
+def _label_check(definition: Definition, schema: pa.Schema) -> _Check:
+    """Return the rule that every label record obeys without being asked.
+
+    A label made of a number that is not finite is none: its expression would take the number for missing, and answer.
+    """
     label, classes = compile_label(definition), definition.label.classes
     hint = f"The label is {definition.label.sql}."
     rule = Rule(name="label", record=definition.label.record, column="label", kind="required", hint=hint)
@@ -172,6 +175,16 @@ def _label_check(definition: Definition) -> _Check:
             rule, lambda batch: pc.is_finite(label(batch)).fill_null(fill_value=False), "a number", label
         )
     known = pa.array(classes, pa.string())
-    return _Check(
-        rule, lambda batch: pc.is_in(label(batch), value_set=known), f"one of {', '.join(classes)}", label
-    )
+    numbers = [
+        name
+        for name in read_by(definition.label.sql, schema)
+        if pa.types.is_floating(schema.field(name).type)
+    ]
+
+    def test(batch: pa.RecordBatch) -> pa.BooleanArray:
+        good = pc.is_in(label(batch), value_set=known)
+        for name in numbers:
+            good = pc.and_(good, pc.is_finite(batch.column(name)).fill_null(fill_value=True))
+        return good
+
+    return _Check(rule, test, f"one of {', '.join(classes)}, from finite numbers", label)

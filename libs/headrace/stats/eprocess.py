@@ -42,9 +42,9 @@ class RolloutTest:
             )
 
     def update(self, difference: float) -> Self:
-        """Return the test after one more block; raise ``ValueError`` on a difference that is not a number."""
-        if math.isnan(difference):
-            raise ValueError("a block's loss difference is not a number")
+        """Return the test after one more block; raise ``ValueError`` on a difference that is not finite."""
+        if not math.isfinite(difference):
+            raise ValueError("a block's loss difference is not finite")
         d = min(max(difference, -self.bound), self.bound)
         return replace(
             self,

@@ -62,7 +62,7 @@ class Profile(TypedDict):
 
 
 def buckets(values: Values, kind: Kind) -> Counts:
-    """Return the counts of ``values`` by bucket, without nulls (NaN or None), in the order of :func:`ordered`."""
+    """Return the counts of ``values`` by bucket, without nulls (None, NaN or infinite), in the order of :func:`ordered`."""
     return _number_counts(_floats(values)) if kind == "number" else _category_counts(values)
 
 
@@ -90,8 +90,10 @@ def quality(losses: ArrayLike, predicted: ArrayLike = (), happened: ArrayLike = 
     """Return the quality of labelled rows: losses in nats, and for classes the predicted probability and what happened.
 
     Each loss and probability is rounded to a millionth before it is added, so sums are exact. A regression gives no
-    ``predicted`` and gets no calibration bins.
+    ``predicted`` and gets no calibration bins. Raises ``ValueError`` for a loss that is not finite.
     """
+    if not np.isfinite(_floats(losses)).all():
+        raise ValueError("a loss is not finite")
     micro = np.rint(_floats(losses) * MILLION).astype(np.int64)
     bins = _calibration(_floats(predicted), np.asarray(happened, dtype=bool)) if np.size(predicted) else []
     return Quality(count=len(micro), loss_sum=int(micro.sum()), calibration=bins)
@@ -117,16 +119,16 @@ def _floats(values: Any) -> NDArray[np.float64]:
 
 
 def _number_counts(values: NDArray[np.float64]) -> Counts:
-    edges, counts = np.unique(_edges(values[~np.isnan(values)]), return_counts=True)
+    edges, counts = np.unique(_edges(values[np.isfinite(values)]), return_counts=True)
     return {repr(float(edge)): int(n) for edge, n in zip(edges, counts, strict=True)}
 
 
 def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the edge nearest to zero of each number's bucket; infinities stay, tiny numbers become zero."""
+    """Return the edge nearest to zero of each number's bucket; tiny numbers become zero."""
     part, exponent = np.frexp(values)
     edge = np.ldexp(np.trunc(part * (2 * PARTS)) / (2 * PARTS), exponent)
     near_zero = np.abs(values) < 2.0**TINY
-    return np.where(near_zero, 0.0, np.where(np.isinf(values), values, edge))
+    return np.where(near_zero, 0.0, edge)
 
 
 def _category_counts(values: Any) -> Counts:
