@@ -19,7 +19,7 @@ from headrace.contracts.topics import COMMANDS, CONTROL_TOPICS, EVENTS, LEDGER, 
 from headrace.pipeline.definition import Definition
 
 Fields = dict[str, Any]
-ROWS_PER_TRANSACTION = 16_384
+ROWS_PER_TRANSACTION = 65_536
 
 
 class Engine:

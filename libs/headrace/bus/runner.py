@@ -73,7 +73,7 @@ class KafkaRunner:
         first = self._consumer.poll(wait)
         if first is None:
             return False
-        messages = self._taken([first, *self._consumer.consume(5_000, 0)])
+        messages = self._taken([first, *self._consumer.consume(50_000, 0)])
         for pipeline in self.engine.receive(messages):
             self._open(pipeline)
         self._backpressure.apply(self.engine.lanes.values())
