@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench.stage import PEERS, REFUSALS, SCORES, service
+from bench.stage import PEERS, REFUSALS, SCORES, STAGES, service
 from headrace.contracts.topics import PREDICTIONS, RECEIPTS, VALIDATED
 
-STAGES = ("ingestion", "features", "serving")
 BASE = "hand-written batched"
 
 

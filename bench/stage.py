@@ -40,6 +40,7 @@ from headrace.store.artifacts import open_store
 from headrace.testing.broker import free_ports, running_broker
 
 PEERS = Path(__file__).parent / "peers"
+STAGES = ("ingestion", "features", "serving")
 SCORES, REFUSALS = "bench.scores.v1", "bench.refusals.v1"
 TRAINING_EVENTS = 20_000
 PATIENCE, PAUSE, STOP_SECONDS = 60.0, 0.2, 20.0
@@ -94,7 +95,7 @@ class Stage:
 
     def prepare(self) -> None:
         """Create topics and schemas, and make the model champion in the way deployment does."""
-        provision(self.settings, PIPELINE)
+        provision(self.settings, PIPELINE, STAGES)
         made = self.admin.create_topics(
             [NewTopic(n, self.definition.partitions, 1) for n in (SCORES, REFUSALS)]
         )

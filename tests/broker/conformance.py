@@ -95,6 +95,24 @@ def check_a_new_replica_goes_on_where_the_last_one_was(rig):
     assert rig.story() == reference.story()
 
 
+def check_a_chain_is_fused_and_taken_apart_with_the_same_bits(rig):
+    reference = MemoryRig(rig.definition.name, rig.registry)
+    _run(reference, [reference.runner(s) for s in DATA_PLANE], STEPS)
+    chain, alone = DATA_PLANE[:3], DATA_PLANE[3:]
+    others = [rig.runner(s) for s in alone]
+    for n, step in enumerate(STEPS):
+        fused = [rig.fused(chain, abort=Once(), max_batch=7)] if not n % 2 else []
+        together = fused or [rig.runner(s) for s in chain]
+        _run(rig, [*together, *others], [step], first=n)
+    assert rig.story() == reference.story()
+    ends = [rig.committed(s, s.consumes[0].topic) for s in chain]
+    again = rig.fused(chain)
+    rig.settle([again, *others])
+    assert rig.story() == reference.story()
+    assert ends == [rig.committed(s, s.consumes[0].topic) for s in chain]
+    assert min(ends) > 0
+
+
 def check_state_comes_back_from_the_changelog(rig):
     rig.append(rig.events(orders(0, 5)))
     rig.settle([rig.runner(INGESTION)])

@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import Engine, decode_plain
+from headrace.bus.fusion import FusedEngine
 from headrace.bus.kafka import consumer, producer, read_all, send
 from headrace.bus.memory import MemoryLog, MemoryRunner, settle
 from headrace.bus.observer import Said, encoded
@@ -108,6 +109,13 @@ class Rig(ABC):
         """Return a runner of a new replica; transactions that ``abort`` chooses do not commit."""
 
     @abstractmethod
+    def fused(self, chain, *, abort=never, max_batch=1_000):
+        """Return a runner of a chain of services as one."""
+
+    def fused_engine(self, chain, max_batch):
+        return FusedEngine([self.engine(s, max_batch) for s in chain])
+
+    @abstractmethod
     def settle(self, runners):
         """Run until nothing moves."""
 
@@ -170,6 +178,9 @@ class MemoryRig(Rig):
     def runner(self, service, *, abort=never, max_batch=1_000):
         return MemoryRunner(self.log, self.engine(service, max_batch), abort=abort)
 
+    def fused(self, chain, *, abort=never, max_batch=1_000):
+        return MemoryRunner(self.log, self.fused_engine(chain, max_batch), abort=abort)
+
     def settle(self, runners):
         settle(runners)
 
@@ -213,7 +224,7 @@ class KafkaRig(Rig):
         self._markers_written({(r.topic, r.partition) for r in records})
 
     def _markers_written(self, places):
-        """Wait for the markers of an abort: the coordinator writes them after it has answered the producer."""
+        """Wait for the markers of a transaction: the coordinator writes them after it has answered the producer."""
         while self._ends(places, READ_COMMITTED) != self._ends(places, READ_UNCOMMITTED):
             time.sleep(0.005)
 
@@ -233,6 +244,9 @@ class KafkaRig(Rig):
     def runner(self, service, *, abort=never, max_batch=1_000):
         return self.started(AbortingRunner(self.bootstrap, self.engine(service, max_batch)), abort)
 
+    def fused(self, chain, *, abort=never, max_batch=1_000):
+        return self.started(AbortingRunner(self.bootstrap, self.fused_engine(chain, max_batch)), abort)
+
     def started(self, runner, abort):
         runner.abort = abort
         runner.start()
@@ -246,10 +260,12 @@ class KafkaRig(Rig):
             assert time.monotonic() < deadline, "the runners never come to rest"
             moved = [runner.pump(0.02) for runner in runners]
             moving = any(moved) or not self._caught_up(runners)
+        self._markers_written({(t.name(self.definition.name), 0) for t in PIPELINE_TOPICS})
 
     def _caught_up(self, runners):
         """Tell whether every runner has read to the end of all it reads, by one question to the broker."""
-        ends = self._ends({(t.topic, t.partition) for r in runners for t in r.reads()}, READ_COMMITTED)
+        # up to the last record: a commit is answered before its markers are written, so the stable end may lag
+        ends = self._ends({(t.topic, t.partition) for r in runners for t in r.reads()}, READ_UNCOMMITTED)
         return all(
             r.ends.get((t.topic, t.partition), -1) >= ends[t.topic, t.partition]
             for r in runners

@@ -54,6 +54,10 @@ class Books:
         self._ledger.setdefault((*stage, record["tick"]), record)
         self.closed[stage] = max(record["tick"], self.closed.get(stage, 0))
 
+    def take_back(self, record: Record) -> None:
+        """Forget an entry that was added before its transaction was committed, and then was not."""
+        self._ledger.pop((record["service"], record["partition"], record["tick"]), None)
+
     def add_control(self, topic: str, offset: int, name: str, record: Record) -> None:
         """Take a record of a control topic; other pipelines' records only move the position."""
         self.reached[topic] = offset + 1

@@ -30,11 +30,15 @@ LINEAGE = ("event_id", "entity_key", "event_time", "origin", "tick")
 
 @dataclass(slots=True)
 class Chunk:
-    """Decoded rows of one partition in log order; ``ticks`` is None on the raw topic, where ingestion sets them."""
+    """Decoded rows of one partition in log order.
+
+    ``ticks`` is None on the raw topic, where ingestion sets them; ``offsets`` is None for rows that were handed over
+    inside a process, before the log has given them theirs.
+    """
 
     topic: Topic
     partition: int
-    offsets: np.ndarray
+    offsets: np.ndarray | None
     lineage: pa.RecordBatch
     records: Mapping[str, Selection]
     ticks: np.ndarray | None = None
@@ -43,7 +47,7 @@ class Chunk:
     broken: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.offsets)
+        return int(self.lineage.num_rows)
 
     def cut(self, start: int, stop: int, tick: int) -> Batch:
         """Return rows ``start`` to ``stop`` as a batch of one tick."""
@@ -140,6 +144,20 @@ def derived(
         offsets=np.fromiter((m.offset for m in messages), np.int64, len(messages)),
         lineage=lineage,
         records=found.records,
+        ticks=lineage["tick"].to_numpy(),
+    )
+
+
+def handed_over(topic: Topic, partition: int, parts: Sequence[tuple[str, Selection]]) -> Chunk:
+    """Return a chunk of typed columns that have not been on the log: what decoding them from there would give."""
+    lineage = interleave([(s.rows, _lineage(s.columns)) for _, s in parts])
+    names = dict.fromkeys(name for name, _ in parts)
+    return Chunk(
+        topic=topic,
+        partition=partition,
+        offsets=None,
+        lineage=lineage,
+        records={n: _joined([s for name, s in parts if name == n]) for n in names},
         ticks=lineage["tick"].to_numpy(),
     )
 

@@ -85,6 +85,15 @@ class Writer:
         return [f"{t}Z" for t in np.datetime_as_string(micros.astype("datetime64[us]"))]
 
 
+@dataclass(frozen=True)
+class Typed:
+    """Records of one type for one topic, as columns, with the place of each among all that go there together."""
+
+    writer: Writer
+    columns: pa.RecordBatch
+    places: np.ndarray
+
+
 class Encoder:
     """The writers of one service, made as they are first needed."""
 
@@ -110,6 +119,15 @@ class Encoder:
             )
         return self._writers[key]
 
+    def typed(
+        self, topic: Topic, emits: Sequence[Emit], batch: Batch | None, definition: Definition
+    ) -> list[Typed]:
+        """Return what is emitted to one topic in the topic's own types, each row with its place in the order."""
+        writers = [self.writer(topic, emit.record, definition) for emit in emits]
+        columns = [w.cast(_with_lineage(e, batch)) for w, e in zip(writers, emits, strict=True)]
+        places = _in_order_of_causes(emits, [c.num_rows for c in columns])
+        return [Typed(*parts) for parts in zip(writers, columns, places, strict=True)]
+
     def encode(
         self,
         topic: Topic,
@@ -120,15 +138,31 @@ class Encoder:
         definition: Definition,
     ) -> list[Outgoing]:
         """Return the records of one topic in the order of their causes."""
-        found: list[tuple[int, int, Outgoing]] = []
-        for number, emit in enumerate(emits):
-            writer = self.writer(topic, emit.record, definition)
-            records = writer.outgoing(writer.cast(_with_lineage(emit, batch)), partition, tick)
-            if len(emits) == 1:
-                return records
-            order = emit.cause.tolist() if emit.cause is not None else range(len(records))
-            found += [(o, number, r) for o, r in zip(order, records, strict=True)]
-        return [record for _, _, record in sorted(found, key=lambda item: item[:2])]
+        return outgoing(self.typed(topic, emits, batch, definition), partition, tick)
+
+
+def outgoing(parts: Sequence[Typed], partition: int, tick: int) -> list[Outgoing]:
+    """Return the records of one topic's parts in their common order."""
+    found = [part.writer.outgoing(part.columns, partition, tick) for part in parts]
+    if len(found) == 1:
+        return found[0]
+    ordered = np.empty(sum(map(len, found)), object)
+    for part, records in zip(parts, found, strict=True):
+        for place, record in zip(part.places.tolist(), records, strict=True):
+            ordered[place] = record
+    return list(ordered)
+
+
+def _in_order_of_causes(emits: Sequence[Emit], counts: Sequence[int]) -> list[np.ndarray]:
+    """Return each row's place among all: by cause, and of one cause by the order of the emits."""
+    if len(emits) == 1:
+        return [np.arange(counts[0])]
+    causes = [e.cause if e.cause is not None else np.arange(n) for e, n in zip(emits, counts, strict=True)]
+    numbers = np.repeat(np.arange(len(emits)), counts)
+    order = np.lexsort((numbers, np.concatenate(causes))) if causes else np.empty(0, np.int64)
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return np.split(places, np.cumsum(counts)[:-1]) if causes else []
 
 
 def _with_lineage(emit: Emit, batch: Batch | None) -> pa.RecordBatch:

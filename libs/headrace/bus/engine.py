@@ -37,7 +37,7 @@ class Engine:
     ) -> None:
         self.service, self.registry, self._artifacts = service, registry, artifacts
         self._encoder = Encoder(registry)
-        self._max_batch, self._replica = max_batch, replica
+        self.max_batch, self._replica = max_batch, replica
         self.books: dict[str, Books] = {}
         self.lanes: dict[tuple[str, int], Lane] = {}
         self._data: dict[str, tuple[Topic, str]] = {}
@@ -50,6 +50,11 @@ class Engine:
             False  # whether lanes of other replicas may come here, with ticks that are open only there
         )
         self._proven, self._heard = proven, False
+
+    @property
+    def guests(self) -> list[str]:
+        """Return the services that run in this engine beside its own: none, where no chain is fused."""
+        return []
 
     # -- what to read -------------------------------------------------------------------------------
 
@@ -65,6 +70,15 @@ class Engine:
     def _may_skip(self) -> bool:
         """Tell whether operators may let the service step over a record: where it takes them one after another."""
         return self.service.pace == "stream" and not self.service.single
+
+    @property
+    def data_topics(self) -> set[str]:
+        """Return the topics of opened pipelines that lanes take records from."""
+        return set(self._data)
+
+    def finished(self) -> list[tuple[str, int]]:
+        """Return the partitions that need not be read any more: none, while a service reads all its input."""
+        return []
 
     def book_topics(self, pipeline: str) -> list[str]:
         """Return a pipeline's topics that are read whole, from their beginning."""
@@ -189,7 +203,7 @@ class Engine:
                 while (
                     key not in self.stopped
                     and transaction.rows < ROWS_PER_TRANSACTION
-                    and lane.work(transaction, self._max_batch)
+                    and lane.work(transaction, self.max_batch)
                 ):
                     self._working.add(key)
             except (HandlerError, UnansweredError) as error:
@@ -216,7 +230,7 @@ class Engine:
         for key in self._working:
             self.lanes[key].commit()
         self._working.clear()
-        self._forget()
+        self.forget()
 
     def rollback(self) -> None:
         """Undo what the last transaction did; the same input is handled again."""
@@ -224,7 +238,8 @@ class Engine:
             self.lanes[key].rollback()
         self._working.clear()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Drop from the books what every lane has closed."""
         for pipeline, books in self.books.items():
             open_ticks = [lane.progress.tick for (p, _), lane in self.lanes.items() if p == pipeline]
             if self.shares:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +24,8 @@ LOG = logging.getLogger("headrace.bus")
 CLIENT = logging.getLogger("headrace.kafka")  # what the client says of its connections
 CLIENT.addHandler(logging.NullHandler())  # unless a service sends its logs somewhere, nobody wants to read it
 Going = Callable[[], bool]
+Delivered = Callable[[KafkaError | None, Message], None]
+_NOBODY: Mapping[int, Delivered] = {}
 SLICE = 1.0  # seconds a call of the client may hold back a signal
 
 
@@ -100,12 +102,14 @@ def received(message: Message) -> bool:
     return False
 
 
-def send(client: Producer, records: Iterable[Outgoing]) -> None:
-    """Hand records to a producer, waiting where its queue is full."""
-    for r in records:
+def send(client: Producer, records: Iterable[Outgoing], told: Mapping[int, Delivered] = _NOBODY) -> None:
+    """Hand records to a producer, waiting where its queue is full; ``told`` has who hears of the n-th's delivery."""
+    for n, r in enumerate(records):
         while True:
             try:
-                client.produce(r.topic, r.value, r.key, r.partition, headers=list(r.headers))
+                client.produce(
+                    r.topic, r.value, r.key, r.partition, headers=list(r.headers), on_delivery=told.get(n)
+                )
                 break
             except BufferError:
                 client.poll(0.1)

@@ -1,6 +1,6 @@
 """One pipeline, one partition, one service: the order of work that makes every result a function of the log."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from headrace.bus.books import Books, Folds
 from headrace.bus.changelog import PROGRESS, Progress, entries
-from headrace.bus.encode import Encoder
+from headrace.bus.encode import Encoder, Typed, outgoing
 from headrace.bus.errors import HandlerError, UnansweredError
 from headrace.bus.ledger import ledger_entry
 from headrace.bus.queues import Queue
@@ -20,6 +20,8 @@ from headrace.bus.skips import refuse, stretch
 from headrace.bus.tickpace import control_batch
 from headrace.contracts.topics import EVENTS, LEDGER, PIPELINES, Topic, changelog
 from headrace.pipeline.definition import Definition
+
+Tap = Callable[[Sequence[Typed]], None]
 
 
 class Lane:
@@ -52,6 +54,8 @@ class Lane:
         self._view: Any = None
         self._definition: Definition | None = None
         self._viewed_at = -1
+        self.taps: dict[Topic, Tap] = {}
+        self.unwritten: frozenset[Topic] = frozenset()
 
     @property
     def changelog(self) -> str:
@@ -83,7 +87,7 @@ class Lane:
 
     def work(self, transaction: Transaction, max_batch: int) -> bool:
         """Do the next piece of work inside the transaction; return False when there is none."""
-        if not self._ready():
+        if not self.ready():
             return False
         if self.service.pace == "tick":
             return self._whole_tick(transaction, max_batch)
@@ -102,7 +106,7 @@ class Lane:
         )
         for queue in self.queues:
             if queue.taken and queue.position is not None:
-                transaction.offsets[queue.name, queue.partition] = queue.position
+                transaction.offsets[self.service.name, queue.name, queue.partition] = queue.position
 
     def commit(self) -> None:
         """Keep what the transaction did."""
@@ -121,7 +125,7 @@ class Lane:
 
     # -- readiness ----------------------------------------------------------------------------------
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
         """Tell whether the control state of the open tick is known, and bring the view up to it."""
         previous = self.progress.tick - 1
         if previous == self._viewed_at:
@@ -243,8 +247,12 @@ class Lane:
     ) -> None:
         assert self._definition is not None  # noqa: S101 -- a lane works only when it is ready
         partition = 0 if topic.scope == "control" or topic is LEDGER else self.partition
-        records = self._encoder.encode(topic, emits, batch, partition, self.progress.tick, self._definition)
-        transaction.produced += records
+        parts = self._encoder.typed(topic, emits, batch, self._definition)
+        records = outgoing(parts, partition, self.progress.tick)
+        if topic not in self.unwritten:
+            transaction.produced += records
+        if topic in self.taps:
+            self.taps[topic](parts)
         if topic is LEDGER:
             return
         name = topic.name(self.pipeline)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from headrace.bus.changelog import PROGRESS, Progress
 from headrace.bus.engine import Engine
+from headrace.bus.fusion import FusedEngine
 from headrace.bus.records import Incoming, Outgoing, Transaction
 
 Partition = tuple[str, int]
@@ -27,11 +28,12 @@ class MemoryLog:
         """Return every record of a topic, partition by partition."""
         return [r for (name, _), held in sorted(self.partitions.items()) if name == topic for r in held]
 
-    def commit(self, service: str, transaction: Transaction) -> None:
+    def commit(self, transaction: Transaction) -> None:
         """Make a transaction visible: its records and its offsets at once."""
         self.append(transaction.produced)
-        for (topic, partition), offset in transaction.offsets.items():
-            self.committed[service, topic, partition] = offset
+        self.committed |= transaction.offsets
+        for place in transaction.last_of_tails():
+            self.committed[transaction.tails[place], *place] = len(self.partitions[place])
 
 
 class MemoryRunner:
@@ -40,7 +42,7 @@ class MemoryRunner:
     def __init__(
         self,
         log: MemoryLog,
-        engine: Engine,
+        engine: Engine | FusedEngine,
         *,
         most: int = 1_000_000,
         abort: Callable[[Transaction], bool] = lambda _: False,
@@ -61,7 +63,7 @@ class MemoryRunner:
         if self._abort(transaction):
             self.engine.rollback()
         else:
-            self.log.commit(self.engine.service.name, transaction)
+            self.log.commit(transaction)
             self.engine.commit()
         return True
 
@@ -80,6 +82,11 @@ class MemoryRunner:
                 self.engine.reached(topic, 0, len(held))
         for pipeline in self.engine.receive(messages):
             self._open(pipeline)
+        for place, at in list(self._at.items()):
+            if at == len(self.log.partitions[place]):
+                self.engine.reached(*place, at)
+        for place in self.engine.finished():
+            del self._at[place]
         return bool(messages)
 
     def _open(self, pipeline: str) -> None:
@@ -88,7 +95,7 @@ class MemoryRunner:
             if lane.partition in self._begin:
                 lane.restore({PROGRESS.name: {"open": self._begin[lane.partition].row()}})
             for queue in lane.queues:
-                start = self.log.committed.get((self.engine.service.name, queue.name, queue.partition), 0)
+                start = self.log.committed.get((lane.service.name, queue.name, queue.partition), 0)
                 self._at[queue.name, queue.partition] = start
                 lane.resume(queue.name, queue.partition, start)
         self._watched += self.engine.book_topics(pipeline)

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 
 from headrace.bus.engine import Engine
+from headrace.bus.fusion import FusedEngine
 from headrace.bus.records import Transaction
 from headrace.contracts.topics import LEDGER, REJECTED
 from headrace.telemetry import metrics
@@ -34,15 +35,16 @@ def aborted(service: str) -> None:
     metrics.ABORTS.labels(service).inc()
 
 
-def opened(health: Health, engine: Engine) -> None:
+def opened(health: Health, engine: Engine | FusedEngine) -> None:
     """Tell the open tick of every lane, and how many ticks of the clock it has not closed; forget lanes that went."""
-    health.keep(engine.lanes.keys())
-    for (pipeline, partition), lane in engine.lanes.items():
-        newest = next(reversed(engine.books[pipeline].ticks), 0)
-        health.tick(pipeline, partition, lane.progress.tick, newest)
+    lanes = engine.lanes.values()
+    health.keep({(lane.pipeline, lane.partition) for lane in lanes})
+    for lane in lanes:
+        newest = next(reversed(lane.books.ticks), 0)
+        health.tick(lane.pipeline, lane.partition, lane.progress.tick, newest)
 
 
-def stopped(health: Health, engine: Engine) -> None:
+def stopped(health: Health, engine: Engine | FusedEngine) -> None:
     """Tell which lanes stand still because a handler of ours fails; the service is no longer healthy then."""
     if health.state == "failed" and not engine.stopped:
         health.recovered()

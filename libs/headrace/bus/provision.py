@@ -52,13 +52,16 @@ def stage_names(services: Iterable[Service], partitions: int) -> list[str]:
     return [f"{s.name}/{p}" for s in services for p in range(1 if s.single else partitions)]
 
 
-def provision(settings: Settings, pipelines: Path | None = None) -> list[str]:
+def provision(
+    settings: Settings, pipelines: Path | None = None, only: Sequence[str] | None = None
+) -> list[str]:
     """Create missing topics, register schemas and changed pipelines; return the pipelines' names.
 
-    Safe to call again: what is there already stays as it is.
+    Safe to call again: what is there already stays as it is. ``only`` names the services that are stages of these
+    pipelines, where not all are.
     """
     definitions = read_pipelines(pipelines or settings.pipelines)
-    services = stages(settings.root / "services")
+    services = [s for s in stages(settings.root / "services") if only is None or s.name in only]
     registry = ConfluentRegistry(settings.registry_url)
     create_topics(settings, definitions.values(), services)
     register_schemas(registry, definitions.values())

@@ -51,27 +51,43 @@ class Queue:
         if chunk.ticks is not None:
             stop = min(stop, int(np.searchsorted(chunk.ticks, tick, side="right")))
         elif before is not None:
+            assert chunk.offsets is not None  # noqa: S101 -- raw records come from the log
             stop = min(stop, int(np.searchsorted(chunk.offsets, before, side="left")))
         if stop <= start:
             return None
         self.taken.append((chunk, start, stop))
-        self.position = int(chunk.offsets[stop - 1]) + 1
+        if chunk.offsets is not None:
+            self.position = int(chunk.offsets[stop - 1]) + 1
         self.start = stop
         if stop == len(chunk):
             self.chunks.popleft()
             self.start = 0
         return chunk.cut(start, stop, tick)
 
+    @property
+    def took_handed_over(self) -> bool:
+        """Tell whether the open transaction took rows that are not on the log yet."""
+        return any(chunk.offsets is None for chunk, _, _ in self.taken)
+
     def commit(self) -> None:
         """Let go of what was taken."""
         self.taken.clear()
 
     def rollback(self) -> None:
-        """Put back what was taken."""
+        """Put back what was taken; what was handed over inside the process is made again by its maker."""
+        self._drop_handed_over()
         for chunk, start, stop in reversed(self.taken):
             if not (self.chunks and self.chunks[0] is chunk and self.start == stop):
                 self.chunks.appendleft(chunk)
             self.start = start
         if self.taken:
-            self.position = int(self.taken[0][0].offsets[self.taken[0][1]])
+            chunk, start, _ = self.taken[0]
+            assert chunk.offsets is not None  # noqa: S101 -- the others have been dropped
+            self.position = int(chunk.offsets[start])
         self.taken.clear()
+
+    def _drop_handed_over(self) -> None:
+        if self.chunks and self.chunks[0].offsets is None:
+            self.start = 0
+        self.chunks = deque(c for c in self.chunks if c.offsets is not None)
+        self.taken = [t for t in self.taken if t[0].offsets is not None]

@@ -31,11 +31,24 @@ class Outgoing(NamedTuple):
 
 @dataclass(slots=True)
 class Transaction:
-    """Everything that becomes visible at once: records, and the offsets of the inputs they came from."""
+    """Everything that becomes visible at once: records, and the offsets of the inputs they came from.
+
+    ``offsets`` are by service, topic and partition. ``tails`` name the services that have taken all that the
+    transaction writes to a topic's partition: their offset is the end of it, once it has been written.
+    """
 
     produced: list[Outgoing] = field(default_factory=list)
-    offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    offsets: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    tails: dict[tuple[str, int], str] = field(default_factory=dict)
     rows: int = 0
+
+    def last_of_tails(self) -> dict[tuple[str, int], int]:
+        """Return where in ``produced`` the last record of each tail stands."""
+        if not self.tails:
+            return {}
+        return {
+            place: n for n, r in enumerate(self.produced) if (place := (r.topic, r.partition)) in self.tails
+        }
 
 
 def chain(digest: bytes, bodies: Iterable[bytes]) -> bytes:

@@ -6,12 +6,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
 from headrace.bus import failpoints, metering
 from headrace.bus.effects import EffectsWorker, Work
 from headrace.bus.engine import Engine
+from headrace.bus.fusion import FusedEngine
+from headrace.bus.kafka import Going
 from headrace.bus.observer import KafkaObserver, Observer
 from headrace.bus.registry import ConfluentRegistry
 from headrace.bus.runner import KafkaRunner
@@ -58,28 +60,49 @@ def run(
         ConfigurationError: when it is to be one of several replicas and cannot.
     """
     settings, health, stop = _begin(service.name)
-    registry = ConfluentRegistry(settings.registry_url)
-    artifacts = open_store(settings.home)
-    engine = Engine(service, registry, artifacts, max_batch=settings.max_batch)
+    engine = _engine(service, settings)
+    failed = threading.Event()
     if settings.replicas > 1:
         runner_class = SharingRunner
     runner = runner_class(settings.bootstrap, engine, replica=settings.replica)
     runner.start(stop.going)
-    failed = threading.Event()
     if effects is not None:
         requests, results, carry_out = effects
         worker = EffectsWorker(
-            requests, results, carry_out, settings=settings, registry=registry, artifacts=artifacts
+            requests,
+            results,
+            carry_out,
+            settings=settings,
+            registry=engine.registry,
+            artifacts=open_store(settings.home),
         )
         _in_background(lambda: worker.run(stop.going), failed)
-    health.ready()
-    while stop.going() and not failed.is_set():
-        if runner.pump():
-            metering.opened(health, engine)
-        metering.stopped(health, engine)
-    runner.close()
+    _pump(runner, health, lambda: stop.going() and not failed.is_set())
     if failed.is_set():
         sys.exit(1)
+
+
+def run_fused(services: Sequence[Service], *, lean: bool) -> None:
+    """Run a chain of services as one until a signal; see :mod:`headrace.bus.fusion`."""
+    settings, health, stop = _begin("+".join(s.name for s in services))
+    engine = FusedEngine([_engine(s, settings) for s in services], lean=lean)
+    runner = KafkaRunner(settings.bootstrap, engine)
+    runner.start(stop.going)
+    _pump(runner, health, stop.going)
+
+
+def _engine(service: Service, settings: Settings) -> Engine:
+    registry, artifacts = ConfluentRegistry(settings.registry_url), open_store(settings.home)
+    return Engine(service, registry, artifacts, max_batch=settings.max_batch)
+
+
+def _pump(runner: KafkaRunner, health: Health, going: Going) -> None:
+    health.ready()
+    while going():
+        if runner.pump():
+            metering.opened(health, runner.engine)
+        metering.stopped(health, runner.engine)
+    runner.close()
 
 
 def run_observer(name: str, observer: Observer, *, wait: float) -> None:

@@ -6,20 +6,37 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaError, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from headrace.bus import metering
 from headrace.bus.backpressure import Backpressure
 from headrace.bus.engine import Engine
 from headrace.bus.failpoints import reach
-from headrace.bus.kafka import Going, always, consumer, incoming, parts, read_all, ready, received
+from headrace.bus.fusion import FusedEngine
+from headrace.bus.kafka import (
+    CLIENT,
+    Going,
+    always,
+    consumer,
+    fence,
+    incoming,
+    parts,
+    producer,
+    read_all,
+    ready,
+    received,
+)
 from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming, Transaction
-from headrace.bus.transactions import Outcome, Transactions
+from headrace.bus.transactions import Outcome, Transactions, retire
 from headrace.bus.unreadable import Stepping
 from headrace.bus.verdict import kept
+from headrace.errors import UnreachableError
+from headrace.local.answers import within
 
 LOG = logging.getLogger("headrace.bus")
+SETTLED = 60.0  # seconds in which an open transaction has to end; the broker ends it after ten
 
 
 class KafkaRunner:
@@ -28,13 +45,17 @@ class KafkaRunner:
     transactions_class: type[Transactions] = Transactions
     queued_rows = 100_000  # of one partition of an input, before its fetching pauses
 
-    def __init__(self, bootstrap: str, engine: Engine, *, replica: int = 0) -> None:
+    def __init__(self, bootstrap: str, engine: Engine | FusedEngine, *, replica: int = 0) -> None:
         self.engine = engine
         self._bootstrap = bootstrap
         self._group = f"headrace.{engine.service.name}"
         self._consumer = consumer(bootstrap, self._group)
+        self._groups = {engine.service.name: self._consumer}
         self.transactions = self.transactions_class(bootstrap, f"{self._group}.{replica}", self._metadata)
         self._backpressure = Backpressure(self._consumer, self.queued_rows)
+        self._admin = AdminClient(
+            {"bootstrap.servers": bootstrap, "broker.address.family": "v4"}, logger=CLIENT
+        )
         self._stepping = Stepping(bootstrap, self._consumer, engine.wanted)
         self._assigned = False
 
@@ -46,6 +67,10 @@ class KafkaRunner:
         """
         topics = self.engine.control_topics
         self.transactions.listen(going)
+        for service in self.engine.guests:  # none of them may go on as a process of its own
+            guest = producer(self._bootstrap, f"headrace.{service}.0")
+            fence(guest, timeout, going)
+            retire(guest)
         if ready(self._consumer, self.transactions.producer, topics, going, timeout):
             self._assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in topics])
 
@@ -65,7 +90,8 @@ class KafkaRunner:
     def close(self) -> None:
         """Leave: nothing is open between two calls of :meth:`pump`, so there is nothing to finish."""
         self.transactions.close()
-        self._consumer.close()
+        for client in self._groups.values():
+            client.close()
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -76,6 +102,8 @@ class KafkaRunner:
         messages = self._taken([first, *self._consumer.consume(50_000, 0)])
         for pipeline in self.engine.receive(messages):
             self._open(pipeline)
+        if finished := self.engine.finished():
+            self._consumer.incremental_unassign([TopicPartition(*place) for place in finished])
         self._backpressure.apply(self.engine.lanes.values())
         return bool(messages)
 
@@ -104,9 +132,24 @@ class KafkaRunner:
         return [TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in self.engine.book_topics(pipeline)]
 
     def _restore(self, lane: Lane) -> None:
+        """Give a lane its state, once nothing of its former owner is under way: that may have been a fused chain."""
         reach("during-restore")
+        if not within(SETTLED, partial(self._settled, lane)):
+            raise UnreachableError(
+                f"a transaction on {lane.changelog}/{lane.partition} does not end", f"waited {SETTLED:g} s"
+            )
         for records, _ in parts(self._bootstrap, lane.changelog, lane.partition):
             self.engine.restore(lane, records)
+
+    def _settled(self, lane: Lane) -> bool:
+        """Tell whether no transaction is open on a lane's changelog."""
+        place = TopicPartition(lane.changelog, lane.partition)
+        ends = [
+            self._admin.list_offsets({place: OffsetSpec.latest()}, isolation_level=level)[place]
+            for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
+        ]
+        stable, end = (found.result(10).offset for found in ends)
+        return bool(stable == end)
 
     def _inputs(self, lane: Lane, patience: float = 30.0) -> list[TopicPartition]:
         """Return where a lane's inputs go on, and tell the lane.
@@ -117,7 +160,7 @@ class KafkaRunner:
         """
         asked = [TopicPartition(q.name, q.partition) for q in lane.queues]
         starts = []
-        for found in self._consumer.committed(asked, patience) if asked else []:
+        for found in self._member(lane.service.name).committed(asked, patience) if asked else []:
             start = max(found.offset, 0)
             lane.resume(found.topic, found.partition, start)
             starts.append(TopicPartition(found.topic, found.partition, start or OFFSET_BEGINNING))
@@ -130,11 +173,17 @@ class KafkaRunner:
             self._consumer.assign(list(wanted))
             self._assigned = True
 
-    # -- writing ------------------------------------------------------------------------------------
+    def _member(self, service: str) -> Consumer:
+        """Return a client of a service's group; those of fused members read nothing, they have their offsets."""
+        if service not in self._groups:
+            self._groups[service] = consumer(self._bootstrap, f"headrace.{service}")
+        return self._groups[service]
 
-    def _metadata(self) -> Any:
-        """Return in whose name offsets are committed: here that of nobody in particular."""
-        return self._consumer.consumer_group_metadata()
+    def _metadata(self, service: str) -> Any:
+        """Return in whose name a service's offsets are committed: here that of nobody in particular."""
+        return self._member(service).consumer_group_metadata()
+
+    # -- writing ------------------------------------------------------------------------------------
 
     def _carry_out(self, transaction: Transaction) -> None:
         """Do a transaction of the engine on the broker, and keep or undo what the engine did for it."""

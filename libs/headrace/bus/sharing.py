@@ -13,13 +13,10 @@ Until then the lane is asked for again between two transactions; the other lanes
 import logging
 import time
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import KafkaException, TopicPartition
 
 from headrace.bus.engine import Engine
 from headrace.bus.failpoints import reach
-from headrace.bus.kafka import CLIENT
-from headrace.bus.lane import Lane
 from headrace.bus.membership import Membership
 from headrace.bus.records import Transaction
 from headrace.bus.runner import KafkaRunner
@@ -43,11 +40,9 @@ class SharingRunner(KafkaRunner):
         if engine.service.single:
             raise only_one(engine.service.name)
         super().__init__(bootstrap, engine, replica=replica)
+        self._shared = engine
         engine.shares = True
         self.membership = Membership(bootstrap, self._group, f"{self._group}.{replica}")
-        self._admin = AdminClient(
-            {"bootstrap.servers": bootstrap, "broker.address.family": "v4"}, logger=CLIENT
-        )
         self._next = 0.0
 
     def pump(self, wait: float = 0.2) -> bool:
@@ -64,18 +59,18 @@ class SharingRunner(KafkaRunner):
     # -- lanes that come and go ---------------------------------------------------------------------
 
     def _open(self, pipeline: str) -> None:
-        self.engine.admit(pipeline)
+        self._shared.admit(pipeline)
         self._assign(self._books(pipeline))
-        self.membership.subscribe(self._named_by(p) for p in self.engine.books)
+        self.membership.subscribe(self._named_by(p) for p in self._shared.books)
 
     def _named_by(self, pipeline: str) -> str:
         """Return the topic whose partitions stand for the lanes of a pipeline."""
-        topics = [i.topic for i in self.engine.service.consumes if i.topic.scope == "pipeline"]
+        topics = [i.topic for i in self._shared.service.consumes if i.topic.scope == "pipeline"]
         return topics[0].name(pipeline)
 
     def _follow(self) -> bool:
         """Drop the lanes that went and take over those that came; return whether there were any."""
-        left = {_key(place) for place in self.membership.poll()} & self.engine.lanes.keys()
+        left = {_key(place) for place in self.membership.poll()} & self._shared.lanes.keys()
         for key in left:
             reach("during-rebalance")
             self._drop(key)
@@ -86,24 +81,24 @@ class SharingRunner(KafkaRunner):
         return bool(left or taken)
 
     def _coming(self) -> list[Key]:
-        return sorted({_key(place) for place in self.membership.owned} - self.engine.lanes.keys())
+        return sorted({_key(place) for place in self.membership.owned} - self._shared.lanes.keys())
 
     def _drop(self, key: Key) -> None:
-        lane = self.engine.close_lane(*key)
+        lane = self._shared.close_lane(*key)
         places = [(q.name, q.partition) for q in lane.queues]
         self._consumer.incremental_unassign([TopicPartition(*place) for place in places])
         self._backpressure.forget(places)
 
     def _take_over(self, key: Key) -> bool:
         """Open a lane where its former owner left it; return False while that is not settled."""
-        lane = self.engine.open_lane(*key)
+        lane = self._shared.open_lane(*key)
         try:
             starts = self._inputs(lane, _ASK) if self._settled(lane) else None
         except KafkaException as error:
             LOG.debug("%s/%d is not settled: %s", *key, error)
             starts = None
         if starts is None or not self._settled(lane):
-            self.engine.close_lane(*key)
+            self._shared.close_lane(*key)
             return False
         reach("during-rebalance")
         began = time.perf_counter()
@@ -112,19 +107,10 @@ class SharingRunner(KafkaRunner):
         self._assign(starts)
         return True
 
-    def _settled(self, lane: Lane) -> bool:
-        """Tell whether no transaction is open on a lane's changelog."""
-        place = TopicPartition(lane.changelog, lane.partition)
-        ends = [
-            self._admin.list_offsets({place: OffsetSpec.latest()}, isolation_level=level)[place]
-            for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
-        ]
-        stable, end = (found.result(10).offset for found in ends)
-        return bool(stable == end)
-
     # -- writing ------------------------------------------------------------------------------------
 
-    def _metadata(self) -> object:
+    def _metadata(self, service: str) -> object:
+        del service  # only one runs here
         return self.membership.proof()
 
     def _carry_out(self, transaction: Transaction) -> None:
@@ -132,9 +118,11 @@ class SharingRunner(KafkaRunner):
 
     def _fenced(self, transaction: Transaction) -> Transaction:
         """Let a transaction commit an offset of every lane, so that no part of it escapes the group's judgement."""
-        for queue in (q for lane in self.engine.lanes.values() for q in lane.queues):
+        for queue in (q for lane in self._shared.lanes.values() for q in lane.queues):
             if queue.position is not None:
-                transaction.offsets.setdefault((queue.name, queue.partition), queue.position)
+                transaction.offsets.setdefault(
+                    (self._shared.service.name, queue.name, queue.partition), queue.position
+                )
         return transaction
 
 

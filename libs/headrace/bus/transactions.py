@@ -17,10 +17,9 @@ import time
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from itertools import islice
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from headrace.bus.failpoints import planned, reach
 from headrace.bus.kafka import Going, always, fence, producer, send
@@ -50,7 +49,7 @@ class Transactions:
         self,
         bootstrap: str,
         transactional_id: str,
-        group: Callable[[], Any],
+        group: Callable[[str], Any],
         *,
         slice_seconds: float = _SLICE,
         **settings: Any,
@@ -60,6 +59,7 @@ class Transactions:
         self._going: Going = always
         self._late, self._failures = False, 0
         self._watched = Watched()
+        self._ends: dict[tuple[str, int], int] = {}
         self.producer: Producer = self._new()
 
     def listen(self, going: Going) -> None:
@@ -105,22 +105,41 @@ class Transactions:
 
     def send(self, transaction: Transaction) -> None:
         """Hand over the records."""
+        told = dict.fromkeys(transaction.last_of_tails().values(), self._note)
+        self._ends.clear()
         if planned("mid-produce"):
-            records = list(transaction.produced)
-            send(self.producer, islice(records, len(records) // 2))
+            half = len(transaction.produced) // 2
+            send(self.producer, transaction.produced[:half], told)
             self.producer.flush(1)
             reach("mid-produce")
-            send(self.producer, islice(records, len(records) // 2, None))
+            send(self.producer, transaction.produced[half:], {n - half: tell for n, tell in told.items()})
         else:
-            send(self.producer, transaction.produced)
+            send(self.producer, transaction.produced, told)
 
     def offsets(self, transaction: Transaction) -> None:
         """Tie the offsets of the inputs to the records."""
         reach("before-offsets")
-        offsets = [TopicPartition(t, p, offset) for (t, p), offset in transaction.offsets.items()]
-        if offsets:
-            self._finish(lambda wait: self.producer.send_offsets_to_transaction(offsets, self._group(), wait))
+        groups: dict[str, list[TopicPartition]] = {}
+        for (service, topic, partition), offset in (transaction.offsets | self._landed(transaction)).items():
+            groups.setdefault(service, []).append(TopicPartition(topic, partition, offset))
+        for service, places in groups.items():
+            metadata = self._group(service)
+            self._finish(partial(self.producer.send_offsets_to_transaction, places, metadata))
         reach("after-offsets")
+
+    def _note(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self._ends[message.topic(), message.partition()] = message.offset() + 1
+
+    def _landed(self, transaction: Transaction) -> dict[tuple[str, str, int], int]:
+        """Return the offsets after the last records of the tails, as soon as the broker has told them."""
+        lasts = transaction.last_of_tails()
+        if not lasts:
+            return {}
+        self.producer.flush(PATIENCE)
+        if lasts.keys() - self._ends.keys():
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "records were not delivered"))  # noqa: SLF001
+        return {(transaction.tails[place], *place): self._ends[place] for place in lasts}
 
     def commit(self) -> None:
         """Make everything visible."""

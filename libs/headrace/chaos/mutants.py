@@ -74,7 +74,7 @@ class OffsetZero(Transactions):
 class Hasty(Transactions):
     """Does everything right, but takes an end for late after two seconds: no mutant, what one is held against."""
 
-    def __init__(self, bootstrap: str, transactional_id: str, group: Callable[[], Any]) -> None:
+    def __init__(self, bootstrap: str, transactional_id: str, group: Callable[[str], Any]) -> None:
         super().__init__(bootstrap, transactional_id, group, **HASTY)
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from headrace.bus.effects import Work
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import Engine, decode_plain
+from headrace.bus.fusion import FusedEngine
 from headrace.bus.memory import MemoryLog, MemoryRunner
 from headrace.bus.observer import Observer, Said, encoded
 from headrace.bus.provision import stage_names
@@ -99,8 +100,14 @@ class MemoryLoop:
         *,
         max_batch: int = 1_000,
         mischief: Mischief | None = None,
+        fused: Sequence[Service] = (),
+        lean: bool = False,
     ) -> None:
-        self.definition, self._services, self._clock = definition, services, clock
+        """Run ``services`` one by one, but those of the chain ``fused`` as one; see :mod:`headrace.bus.fusion`."""
+        self.definition, self._clock = definition, clock
+        self._fused, self._lean = tuple(fused), lean
+        self._services: list[Service | None] = [s for s in services if s not in self._fused]
+        self._services += [None] if fused else []
         self._effects = effects or {}
         self.log, self.registry, self.artifacts = MemoryLog(), MemoryRegistry(), MemoryArtifacts()
         self._encoder = Encoder(self.registry)
@@ -109,7 +116,7 @@ class MemoryLoop:
         self._seen: dict[tuple[str, int], int] = {}
         self._done: dict[str, int] = {}
         self._step = -1
-        self.runners = [self._runner(s) for s in services]
+        self.runners = [self._runner(s) for s in self._services]
         stages = [name for s in services for name in stage_names([s], definition.partitions)]
         self.say(
             Said(
@@ -180,8 +187,22 @@ class MemoryLoop:
         while self._tick():
             pass
 
-    def _runner(self, service: Service) -> MemoryRunner:
-        engine = Engine(service, self.registry, self.artifacts, max_batch=self._max_batch)
+    def switch(
+        self, services: Sequence[Service], fused: Sequence[Service] = (), *, lean: bool = False
+    ) -> None:
+        """Run the same services in another mode from here on: every replica is lost, others take over."""
+        self._fused, self._lean = tuple(fused), lean
+        self._services = [s for s in services if s not in self._fused]
+        self._services += [None] if fused else []
+        self.runners = [self._runner(s) for s in self._services]
+
+    def _engine(self, service: Service) -> Engine:
+        return Engine(service, self.registry, self.artifacts, max_batch=self._max_batch)
+
+    def _runner(self, service: Service | None) -> MemoryRunner:
+        """Return a new replica of a service; of the fused chain, for None."""
+        chain = [self._engine(member) for member in self._fused]
+        engine = self._engine(service) if service else FusedEngine(chain, lean=self._lean)
         return MemoryRunner(self.log, engine, most=self._mischief.reads, abort=self._mischief.aborts)
 
     def _tick(self) -> bool:

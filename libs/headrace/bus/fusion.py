@@ -1,0 +1,258 @@
+"""Several services as one: members run in one process and one transaction, and hand columns to each other.
+
+Handlers are pure and what one emits is cast to its topic's types before anything is passed on, so a fused chain
+writes the same topics with the same bits as its members do as processes of their own. Every member keeps its state,
+its ledger entries and its consumer group, and they are committed together: a pipeline can be switched from one mode
+to the other between any two transactions. A lean chain does not write the topics between its members; their counts
+and digests still stand in the ledger, and a replay makes their records again.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from headrace.bus.books import Books
+from headrace.bus.changelog import plain
+from headrace.bus.chunks import handed_over
+from headrace.bus.encode import Typed
+from headrace.bus.engine import ROWS_PER_TRANSACTION, Engine
+from headrace.bus.errors import HandlerError, UnansweredError
+from headrace.bus.lane import Lane
+from headrace.bus.queues import Queue
+from headrace.bus.records import Incoming, Transaction
+from headrace.bus.service import Selection, Service
+from headrace.contracts import catalogue
+from headrace.contracts.topics import EVENTS, LEDGER, PIPELINES, Topic
+from headrace.errors import ConfigurationError
+
+Key = tuple[str, int]
+
+
+def links(services: Sequence[Service]) -> list[Topic]:
+    """Return the topics between the members of a chain.
+
+    Raises:
+        ConfigurationError: when the services do not follow each other, one input each, from the raw topic on.
+    """
+    made: list[Topic] = [EVENTS]
+    found = []
+    for service in services:
+        inputs = [i.topic for i in service.consumes]
+        if len(inputs) != 1 or inputs[0] not in made or service.pace != "stream" or service.single:
+            raise ConfigurationError(
+                f"{service.name} cannot be fused in this place",
+                "a member answers event by event and takes one topic: the raw one, or what a member before it writes",
+                "fuse: ingestion features serving",
+            )
+        found.append(inputs[0])
+        made += service.emits
+    return found[1:]
+
+
+class FusedEngine:
+    """A chain of engines that works like one; the first member reads the log, the others what it hands them."""
+
+    def __init__(self, members: Sequence[Engine], *, lean: bool = False) -> None:
+        self.members, self.lean = list(members), lean
+        self.links = links([m.service for m in members])
+        self.service, self.registry = members[0].service, members[0].registry
+        self.stopped: dict[Key, HandlerError | UnansweredError] = {}
+        self._unread: set[tuple[str, int]] = set()
+        self._finished: list[tuple[str, int]] = []
+        self._working: set[Key] = set()
+        self._lent: list[tuple[Books, dict[str, Any]]] = []
+
+    @property
+    def guests(self) -> list[str]:
+        """Return the members after the first, under whose name the chain writes."""
+        return [m.service.name for m in self.members[1:]]
+
+    # -- what to read -------------------------------------------------------------------------------
+
+    @property
+    def control_topics(self) -> list[str]:
+        """Return the control topics that any member reads."""
+        return sorted({name for m in self.members for name in m.control_topics})
+
+    @property
+    def lanes(self) -> dict[tuple[str, int, str], Lane]:
+        """Return the lanes of all members, by pipeline, partition and service."""
+        return {(*key, m.service.name): lane for m in self.members for key, lane in m.lanes.items()}
+
+    def book_topics(self, pipeline: str) -> list[str]:
+        """Return a pipeline's topics that are read whole, from their beginning."""
+        return self.members[0].book_topics(pipeline)
+
+    def open_pipeline(self, pipeline: str) -> list[Lane]:
+        """Make the lanes of all members for a registered pipeline, and connect them.
+
+        Raises:
+            ConfigurationError: when a lean chain would leave out what another service of the pipeline reads.
+        """
+        opened = [lane for m in self.members for lane in m.open_pipeline(pipeline)]
+        for key in (k for k in self.members[0].lanes if k[0] == pipeline):
+            self._connect(self._chain(key))
+        if self.lean:
+            self._refuse_readers(pipeline)
+        return opened
+
+    def _refuse_readers(self, pipeline: str) -> None:
+        """Refuse to leave out a topic that a stage of the pipeline outside the chain reads."""
+        registered = self.members[0].books[pipeline].controls[PIPELINES.name()][-1].record
+        others = {stage.partition("/")[0] for stage in registered["stages"]} - {
+            m.service.name for m in self.members
+        }
+        for topic in self.links:
+            if readers := sorted(others & set(catalogue.topics()[topic.stream].consumers)):
+                raise ConfigurationError(
+                    f"{topic.name(pipeline)} cannot be left out",
+                    f"{', '.join(readers)} of this pipeline reads it",
+                    "leave --lean away",
+                )
+
+    def restore(self, lane: Lane, changelog: Sequence[Incoming]) -> None:
+        """Give a lane the state its changelog holds."""
+        next(m for m in self.members if m.service is lane.service).restore(lane, changelog)
+
+    def receive(self, messages: Sequence[Incoming]) -> list[str]:
+        """Take records as a consumer gave them; return the names of pipelines seen for the first time."""
+        owned = {name for m in self.members for name in m.data_topics}
+        found: list[str] = []
+        for member in self.members:
+            own = member.data_topics
+            found = member.receive([r for r in messages if r.topic in own or r.topic not in owned])
+        return found
+
+    def reached(self, topic: str, partition: int, offset: int) -> None:
+        """Take the end of a partition: what lies between two members comes from inside from there on."""
+        for member in self.members:
+            member.reached(topic, partition, offset)
+        if (topic, partition) in self._unread:
+            self._unread.discard((topic, partition))
+            self._finished.append((topic, partition))
+
+    def wanted(self, topic: str, partition: int) -> int:
+        """Return the offset below which nothing of a partition is wanted any more."""
+        return max(m.wanted(topic, partition) for m in self.members)
+
+    def finished(self) -> list[tuple[str, int]]:
+        """Return the partitions that need not be read any more, each once."""
+        found, self._finished = self._finished, []
+        return found
+
+    # -- the chain ----------------------------------------------------------------------------------
+
+    def _chain(self, key: Key) -> list[Lane]:
+        return [m.lanes[key] for m in self.members]
+
+    def _connect(self, chain: Sequence[Lane]) -> None:
+        """Let each lane hand what it writes to those that take it, and its ledger entries to all after it."""
+        for place, lane in enumerate(chain):
+            after = chain[place + 1 :]
+            for taker in after:
+                queue = taker.queues[0]
+                self._unread.add((queue.name, queue.partition))
+                if queue.topic in lane.service.emits:
+                    lane.taps[queue.topic] = partial(_hand_over, queue)
+            lane.taps[LEDGER] = partial(self._lend, [taker.books for taker in after])
+            if self.lean:
+                lane.unwritten = frozenset(set(self.links) & set(lane.service.emits))
+
+    def _lend(self, books: Sequence[Books], parts: Sequence[Typed]) -> None:
+        """Show ledger entries to the members after: they are on the log only when the transaction is."""
+        for entry in (row for part in parts for row in plain(part.columns)):
+            for held in books:
+                held.add_entry(entry)
+                self._lent.append((held, entry))
+
+    # -- transactions out ---------------------------------------------------------------------------
+
+    def work(self) -> Transaction | None:
+        """Return the next transaction of all members, or None when nothing can be done yet."""
+        transaction = Transaction()
+        for key in self.members[0].lanes:
+            try:
+                while (
+                    key not in self.stopped
+                    and transaction.rows < ROWS_PER_TRANSACTION
+                    and self._advance(self._chain(key), transaction)
+                ):
+                    self._working.add(key)
+            except (HandlerError, UnansweredError) as error:
+                self._stop(key, error)
+                return self.work()
+        for key in self._working:
+            self._seal(self._chain(key), transaction)
+        return transaction if self._working else None
+
+    def _advance(self, chain: Sequence[Lane], transaction: Transaction) -> bool:
+        """Empty what lies between the members, let the first do one piece when they are even, empty it again."""
+        moved = self._drain(chain, transaction)
+        if self._even(chain):
+            moved |= chain[0].work(transaction, self.members[0].max_batch)
+            moved |= self._drain(chain, transaction)
+        return moved
+
+    def _drain(self, chain: Sequence[Lane], transaction: Transaction) -> bool:
+        moved, rows = False, transaction.rows
+        for lane, member in zip(chain[1:], self.members[1:], strict=True):
+            while lane.work(transaction, member.max_batch):
+                moved = True
+        transaction.rows = rows  # an event counts once, however many members handle it
+        return moved
+
+    def _even(self, chain: Sequence[Lane]) -> bool:
+        """Tell whether all that the first member makes of its next piece can be handled at once."""
+        return all(
+            lane.progress.tick == chain[0].progress.tick
+            and not lane.queues[0].chunks
+            and (lane.queues[0].name, lane.partition) not in self._unread
+            and lane.ready()
+            for lane in chain[1:]
+        )
+
+    def _seal(self, chain: Sequence[Lane], transaction: Transaction) -> None:
+        for lane in chain:
+            lane.seal(transaction)
+        for lane in chain[1:] if not self.lean else ():
+            if lane.queues[0].took_handed_over:
+                transaction.tails[lane.queues[0].name, lane.partition] = lane.service.name
+
+    def _stop(self, key: Key, error: HandlerError | UnansweredError) -> None:
+        """Stop all members' lanes of a partition when a handler fails in one of them.
+
+        Raises:
+            HandlerError, UnansweredError: the error itself, when no partition is left that works.
+        """
+        self._working.add(key)
+        self.rollback()
+        self.stopped[key] = error
+        if len(self.stopped) == len(self.members[0].lanes):
+            raise error
+
+    def commit(self) -> None:
+        """Keep what the last transaction did."""
+        self._lent.clear()
+        for lane in self._touched():
+            lane.commit()
+        for member in self.members:
+            member.forget()
+
+    def rollback(self) -> None:
+        """Undo what the last transaction did; the same input is handled again."""
+        for books, entry in self._lent:
+            books.take_back(entry)
+        self._lent.clear()
+        for lane in self._touched():
+            lane.rollback()
+
+    def _touched(self) -> list[Lane]:
+        found = [lane for key in self._working for lane in self._chain(key)]
+        self._working.clear()
+        return found
+
+
+def _hand_over(queue: Queue, parts: Sequence[Typed]) -> None:
+    rows = [(p.writer.schema["name"], Selection(p.places, p.columns)) for p in parts if p.columns.num_rows]
+    if rows:
+        queue.add(handed_over(queue.topic, queue.partition, rows))
