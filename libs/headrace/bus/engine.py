@@ -196,7 +196,7 @@ class Engine:
         Raises:
             HandlerError, UnansweredError: when no lane is left that works.
         """
-        self._go_on_or_raise()
+        self.go_on_or_raise()
         transaction = Transaction()
         for key, lane in self.lanes.items():
             try:
@@ -219,7 +219,7 @@ class Engine:
         self.rollback()
         self.stopped[key] = error
 
-    def _go_on_or_raise(self) -> None:
+    def go_on_or_raise(self) -> None:
         """Raise the error of a stopped lane when no lane is left that works, and no order can be waiting unread."""
         heard = self._heard or not self._may_skip
         if self.stopped and heard and len(self.stopped) == len(self.lanes):

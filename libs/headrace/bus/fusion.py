@@ -57,6 +57,8 @@ class FusedEngine:
         self.links = links([m.service for m in members])
         self.service, self.registry = members[0].service, members[0].registry
         self.stopped: dict[Key, HandlerError | UnansweredError] = {}
+        for member in self.members:
+            member.stopped = self.stopped  # an order to skip a record lets all of them go on
         self._unread: set[tuple[str, int]] = set()
         self._finished: list[tuple[str, int]] = []
         self._working: set[Key] = set()
@@ -168,7 +170,12 @@ class FusedEngine:
     # -- transactions out ---------------------------------------------------------------------------
 
     def work(self) -> Transaction | None:
-        """Return the next transaction of all members, or None when nothing can be done yet."""
+        """Return the next transaction of all members, or None when nothing can be done yet.
+
+        Raises:
+            HandlerError, UnansweredError: when no partition is left that works.
+        """
+        self.members[0].go_on_or_raise()
         transaction = Transaction()
         for key in self.members[0].lanes:
             try:
@@ -219,16 +226,10 @@ class FusedEngine:
                 transaction.tails[lane.queues[0].name, lane.partition] = lane.service.name
 
     def _stop(self, key: Key, error: HandlerError | UnansweredError) -> None:
-        """Stop all members' lanes of a partition when a handler fails in one of them.
-
-        Raises:
-            HandlerError, UnansweredError: the error itself, when no partition is left that works.
-        """
+        """Stop all members' lanes of a partition when a handler fails in one of them."""
         self._working.add(key)
         self.rollback()
         self.stopped[key] = error
-        if len(self.stopped) == len(self.members[0].lanes):
-            raise error
 
     def commit(self) -> None:
         """Keep what the last transaction did."""

@@ -48,8 +48,8 @@ def stopped(health: Health, engine: Engine | FusedEngine) -> None:
     """Tell which lanes stand still because a handler of ours fails; the service is no longer healthy then."""
     if health.state == "failed" and not engine.stopped:
         health.recovered()
-        for pipeline, partition in engine.lanes:
-            metrics.LANE_STOPPED.labels(engine.service.name, pipeline, str(partition)).set(0)
+        for lane in engine.lanes.values():
+            metrics.LANE_STOPPED.labels(engine.service.name, lane.pipeline, str(lane.partition)).set(0)
     for (pipeline, partition), error in engine.stopped.items():
         metrics.LANE_STOPPED.labels(engine.service.name, pipeline, str(partition)).set(1)
         if health.state != "failed":

@@ -17,7 +17,7 @@ from headrace.bus.memory import MemoryLog, MemoryRunner
 from headrace.bus.observer import Observer, Said, encoded
 from headrace.bus.provision import stage_names
 from headrace.bus.records import Incoming, Outgoing, Transaction
-from headrace.bus.schemas import MemoryRegistry, Registry, codec, record_schema
+from headrace.bus.schemas import MemoryRegistry, Registry, Schema, codec, record_schema
 from headrace.bus.service import Artifacts, Service
 from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.frame import frame
@@ -110,6 +110,8 @@ class MemoryLoop:
         self._services += [None] if fused else []
         self._effects = effects or {}
         self.log, self.registry, self.artifacts = MemoryLog(), MemoryRegistry(), MemoryArtifacts()
+        for record in definition.records:  # first of all, as on a cluster: dead letters hold these ids
+            self._raw_schema(record)
         self._encoder = Encoder(self.registry)
         self._mischief = mischief or Mischief(0)
         self._max_batch = max_batch
@@ -158,12 +160,15 @@ class MemoryLoop:
     def _raw(self, topic: str, record: str, row: Row) -> Outgoing:
         if record == "!":
             return Outgoing(topic, 0, b"?", row["bytes"])
-        held = record_schema(EVENTS, record, self.definition)
-        schema_id = self.registry.register(topic, held)
+        schema_id, held = self._raw_schema(record)
         columns = pa.RecordBatch.from_pylist([dict(row)], schema=arrow_schema(held))
         key = ":".join(str(row[c]) for c in self.definition.records[record].key)
         partition = sum(key.encode()) % self.definition.partitions
         return Outgoing(topic, partition, key.encode(), frame(schema_id, codec(held).encode(columns))[0])
+
+    def _raw_schema(self, record: str) -> tuple[int, Schema]:
+        held = record_schema(EVENTS, record, self.definition)
+        return self.registry.register(EVENTS.name(self.definition.name), held), held
 
     def say(self, said: Said) -> None:
         """Append a record of ours."""
