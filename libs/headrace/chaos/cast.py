@@ -21,7 +21,7 @@ from headrace.errors import HeadraceError
 from headrace.local.settings import Settings
 from headrace.testing.broker import free_ports
 
-OVERDUE = 20.0
+OVERDUE = 60.0
 """Seconds after which a fault that found no hit is carried out from outside."""
 WOKEN = 8.0
 """Seconds a zombie gets, once it goes on, to find out that it is fenced."""

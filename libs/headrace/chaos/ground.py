@@ -17,7 +17,7 @@ from headrace.local.settings import Settings
 from headrace.pipeline.definition import Definition
 from headrace.testing.broker import free_ports
 
-PATIENCE = 90.0
+PATIENCE = 300.0
 
 
 class Ground:

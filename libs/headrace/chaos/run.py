@@ -28,7 +28,7 @@ from headrace.errors import HeadraceError, UnreachableError
 SERVICES = ("ingestion", "features", "serving")
 CLOCK = "clock"
 _SMALLEST_STEP, _FEWEST_STEPS, _KILLS_PER_STEP = 200, 12, 4
-PATIENCE, MUTANT_PATIENCE = 300.0, 20.0
+PATIENCE, MUTANT_PATIENCE = 600.0, 20.0
 """Seconds a step may take to come to rest."""
 _JUDGING = 1_800.0
 Report = dict[str, Any]
@@ -81,12 +81,15 @@ def run(order: Order, tell: Tell) -> Report:
     """
     with tempfile.TemporaryDirectory(prefix="headrace-chaos-") as name, ThreadPoolExecutor(1) as beside:
         folder = Path(name)
-        calm = None if order.mutant else beside.submit(_undisturbed, order, folder / "calm")
+
+        def calm() -> Calm:
+            return None if order.mutant else beside.submit(_undisturbed, order, folder / "calm")
+
         return _Scene(order, folder / "trouble", order.schedule(), tell).play(calm)
 
 
 def _undisturbed(order: Order, home: Path) -> dict[str, str]:
-    report = _Scene(order, home, None, lambda _: None).play(None)
+    report = _Scene(order, home, None, lambda _: None).play(lambda: None)
     if report["objections"]:
         raise HeadraceError("the undisturbed run is not right", report["objections"][0])
     digests: dict[str, str] = report["digests"]
@@ -106,7 +109,8 @@ class _Scene:
         self._broken = list(trouble.broker) if trouble else []
         self._broker_kills = 0
 
-    def play(self, calm: Calm) -> Report:
+    def play(self, beside: Callable[[], Calm]) -> Report:
+        """Carry the run out; ``beside`` is called once everything is up, since brokers start slowly side by side."""
         found = {s.name: s for s in stages(self._ground.settings.root / "services")}
         services: list[Service] = [found[name] for name in SERVICES]
         with ExitStack() as stack:
@@ -118,6 +122,7 @@ class _Scene:
             cast = self._cast(stack)
             stack.callback(cast.close)
             cast.start()
+            calm = beside()
             self._feed(cast)
             cast.leave()
             report = self._judged(oracle, cast, calm)
