@@ -85,7 +85,7 @@ def _measured(row: Row, count: int | None, times: int, kept: results.Kept) -> di
     """Run a row until it has its runs; one that cannot run here says why."""
     events = count or row.events
     runs: list[Run] = kept.of(row.name, events)[:times]
-    missing = row.missing
+    missing: str | None = None
     while not missing and len(runs) < times:
         OUT.print(f"{row.name}: run {len(runs) + 1} of {times}, {events:,} events")
         try:
@@ -103,7 +103,7 @@ def _latency(chosen: list[Row]) -> list[dict[str, Any]]:
     """Measure the rows that promise an answer soon; one that fails is told and left out."""
     told: list[dict[str, Any]] = []
     for row in chosen:
-        if row.missing or row.name not in PROMPT:
+        if row.name not in PROMPT:
             continue
         OUT.print(f"{row.name}: latency at {RATE:,} events/s")
         try:

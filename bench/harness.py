@@ -2,16 +2,17 @@
 
 import io
 import json
+import signal
+import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fastavro
-import numpy as np
 
-from bench.job import events
+from bench.job import Events, events
 from bench.oracle import check
 from bench.rows import Row
 from bench.stage import Stage, service, stage
@@ -19,8 +20,8 @@ from headrace.bus.reading import KafkaLog, Span, Stamped
 from headrace.contracts import catalogue
 from headrace.errors import HeadraceError
 
-WARM = 0.1  # share of a topic's records before the watch starts: imports, compilation, first fetches
-STILL, PATIENCE, PAUSE = 4.0, 240.0, 0.5
+WARM = 3_000  # events that a row answers before the watch starts
+WARM_STILL, STILL, PATIENCE, PAUSE = 1.5, 4.0, 240.0, 0.5
 PREDICTION = fastavro.parse_schema(catalogue.schema("Prediction"))
 RECEIPT = fastavro.parse_schema(catalogue.schema("Receipt"))
 SCORE = fastavro.parse_schema(json.loads((Path(__file__).parent / "peers" / "Score.avsc").read_text()))
@@ -38,65 +39,73 @@ class Run:
 
 
 def run(row: Row, count: int) -> Run:
-    """Run a row once on ``count`` events; raise HeadraceError when a process ends or nothing comes out."""
-    made = events(count)
+    """Run a row once on ``count`` events; raise HeadraceError when a process ends or nothing comes out.
+
+    Every row starts warm: it answers a few more events first, then its processes stand still (SIGSTOP) while the
+    ``count`` are published, and the watch starts as they go on. So imports and compilation count for nobody.
+    """
+    warm = min(WARM, count // 4)
+    made = events(count + warm)
     with stage() as ready:
         wanted = ready.expected(made)
         if row.peer:
-            ready.publish(made)
-            _work(ready, row, len(wanted.scores))
+            began = _work(ready, row, made, warm)
         else:
             with ready.running(service("clock")):
                 ready.wait_for_tick()
-                ready.publish(made)
-                _work(ready, row, len(wanted.scores))
+                began = _work(ready, row, made, warm)
         with KafkaLog(ready.settings.bootstrap) as log:
-            answers = whole(log, row.answers)
-            first = answers if row.first == row.answers else whole(log, row.first)
-            refusals = whole(log, row.refusals)
+            answers, refusals = whole(log, row.answers), whole(log, row.refusals)
     verdict = check(wanted, scored(answers, peer=row.peer), refused(refusals, peer=row.peer))
-    return Run(count, rate(first, answers, count), verdict.lost, verdict.duplicated, verdict.wrong)
+    last = max((r.appended for r in answers), default=0)
+    return Run(
+        count, count / max(last / 1_000 - began, 0.001), verdict.lost, verdict.duplicated, verdict.wrong
+    )
 
 
-def _work(ready: Stage, row: Row, answers: int) -> None:
-    """Run the row's processes until all answers are written, or none is for a while."""
+def _work(ready: Stage, row: Row, made: Events, warm: int) -> float:
+    """Run the row's processes until all answers are written, or none is for a while; return when the watch began."""
     topics = [row.answers, row.refusals]
     with ready.running(*row.commands, peer=row.peer) as processes:
-        end, moved, before = time.monotonic() + PATIENCE, time.monotonic(), 0
-        while time.monotonic() < end:
-            time.sleep(PAUSE)
-            dead = [p for p in processes if p.poll() is not None]
-            if dead:
-                raise HeadraceError(f"{row.name}: a process ended with {dead[0].returncode}", ready.said())
-            now = ready.ends(topics)
-            if now != before:
-                before, moved = now, time.monotonic()
-            elif (now >= answers and time.monotonic() > moved + STILL) or (
-                now and time.monotonic() > moved + 5 * STILL
-            ):
-                return
-        if not before:
-            raise HeadraceError(f"{row.name}: nothing came out in {PATIENCE:g} s", ready.said())
+        ready.publish(made.part(0, warm))
+        _rest(ready, row, processes, topics, int(0.9 * warm), WARM_STILL)
+        before = ready.ends(topics)
+        for process in processes:
+            process.send_signal(signal.SIGSTOP)
+        ready.publish(made.part(warm, len(made.number)))
+        began = time.time()
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+        _rest(ready, row, processes, topics, before + int(0.9 * (len(made.number) - warm)), STILL)
+    return began
+
+
+def _rest(
+    ready: Stage,
+    row: Row,
+    processes: Sequence[subprocess.Popen[bytes]],
+    topics: Sequence[str],
+    least: int,
+    still: float,
+) -> None:
+    """Return when the topics hold at least so much and have not grown for ``still`` seconds."""
+    end, moved, before = time.monotonic() + PATIENCE, time.monotonic(), 0
+    while time.monotonic() < end:
+        time.sleep(PAUSE)
+        dead = [p for p in processes if p.poll() is not None]
+        if dead:
+            raise HeadraceError(f"{row.name}: a process ended with {dead[0].returncode}", ready.said())
+        now = ready.ends(topics)
+        if now != before:
+            before, moved = now, time.monotonic()
+        elif now >= least and time.monotonic() > moved + still:
+            return
+    raise HeadraceError(f"{row.name}: only {before:,} records came out in {PATIENCE:g} s", ready.said())
 
 
 def whole(log: KafkaLog, topic: str) -> list[Stamped]:
     """Return every committed record of a topic."""
     return list(log.read([Span(topic, p) for p in log.ends(topic)]))
-
-
-def rate(first: Iterable[Stamped], last: Iterable[Stamped], count: int) -> float:
-    """Return events a second between two append times, warm-up left out.
-
-    The watch starts when a tenth of the first output topic is there and stops at the last answer; with a pipe of
-    several processes the first topic is the first one's, so that a head start counts against the row.
-    """
-    begin = np.sort([r.appended for r in first])
-    end = np.sort([r.appended for r in last])
-    if len(begin) < 2 or len(end) < 2:  # noqa: PLR2004
-        return 0.0
-    start = begin[int(WARM * len(begin))]
-    share = np.mean(begin > start)
-    return float(count * share / max((end[-1] - start) / 1_000, 0.001))
 
 
 def scored(answers: Iterable[Stamped], *, peer: bool) -> list[tuple[str, float]]:

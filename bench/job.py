@@ -35,6 +35,10 @@ class Events:
     number: npt.NDArray[np.int64]
     good: npt.NDArray[np.bool_]
 
+    def part(self, start: int, stop: int) -> "Events":
+        """Return the events from one place in the log to another."""
+        return Events(self.columns.slice(start, stop - start), self.number[start:stop], self.good[start:stop])
+
 
 def events(count: int, keys: int = KEYS, seed: int = SEED) -> Events:
     """Return ``count`` events; another count gives other events from the same distribution."""

@@ -3,18 +3,17 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from bench.stage import PEERS, REFUSALS, SCORES, STAGES, service
-from headrace.contracts.topics import PREDICTIONS, RECEIPTS, VALIDATED
+from headrace.contracts.topics import PREDICTIONS, RECEIPTS
 
 BASE = "hand-written batched"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to do the job; ``first`` is the topic whose first record starts the watch."""
+    """One way to do the job."""
 
     name: str
     guarantee: str
@@ -22,15 +21,7 @@ class Row:
     commands: Sequence[Sequence[str]]
     answers: str
     refusals: str
-    first: str
     peer: bool = False
-
-    @property
-    def missing(self) -> str | None:
-        """Return why this row cannot run here, or None."""
-        if "fused" in self.name and find_spec("headrace.bus.fused") is None:
-            return "not available: this version has no headrace.bus.fused"
-        return None
 
 
 def rows(python: Path) -> list[Row]:
@@ -38,9 +29,9 @@ def rows(python: Path) -> list[Row]:
     fused = [sys.executable, "-P", "-m", "headrace.bus.fused", *STAGES]
     peer = str(python)
     return [
-        _ours("headrace fused lean", 600_000, [[*fused, "--lean"]], PREDICTIONS.name("bench")),
-        _ours("headrace fused", 300_000, [fused], PREDICTIONS.name("bench")),
-        _ours("headrace three services", 100_000, [service(s) for s in STAGES], VALIDATED.name("bench")),
+        _ours("headrace fused lean", 600_000, [[*fused, "--lean"]]),
+        _ours("headrace fused", 300_000, [fused]),
+        _ours("headrace three services", 100_000, [service(s) for s in STAGES]),
         _peer(BASE, 150_000, [peer, str(PEERS / "handwritten.py")]),
         _peer("hand-written per event", 5_000, [peer, str(PEERS / "handwritten.py"), "1"]),
         _peer("quix", 80_000, [peer, str(PEERS / "quix_row.py")]),
@@ -48,11 +39,9 @@ def rows(python: Path) -> list[Row]:
     ]
 
 
-def _ours(name: str, events: int, commands: Sequence[Sequence[str]], first: str) -> Row:
-    return Row(
-        name, "exactly once", events, commands, PREDICTIONS.name("bench"), RECEIPTS.name("bench"), first
-    )
+def _ours(name: str, events: int, commands: Sequence[Sequence[str]]) -> Row:
+    return Row(name, "exactly once", events, commands, PREDICTIONS.name("bench"), RECEIPTS.name("bench"))
 
 
 def _peer(name: str, events: int, command: Sequence[str]) -> Row:
-    return Row(name, "at least once", events, [command], SCORES, REFUSALS, SCORES, peer=True)
+    return Row(name, "at least once", events, [command], SCORES, REFUSALS, peer=True)
