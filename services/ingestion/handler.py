@@ -78,7 +78,7 @@ def _broken_rules(batch: Batch, view: Contract) -> list[Refused]:
     return [
         Refused(selection.rows[v.rows], v.rule, v.path, v.expected, v.actual, v.hint, v.severity)
         for record, selection in batch.records.items()
-        for v in view.checks[record](selection.columns)
+        for v in view.checks[record](selection.columns, batch.since)
     ]
 
 

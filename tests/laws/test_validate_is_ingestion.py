@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shop import HOUR, SHOP
 
-from headrace.contracts.topics import RECEIPTS, VALIDATED
+from headrace.contracts.topics import LEDGER, RECEIPTS, REJECTED, VALIDATED
 from headrace.sources.validation import validate
 from headrace.testing.loop import MemoryLoop
 from services.clock.handler import Clock
@@ -26,16 +26,18 @@ def returns(kept):
     ]
 
 
-def by_ingestion(record, rows):
+def by_ingestion(record, rows, definition=SHOP, now=None):
     """Return what the real service says of the same events: refusals and warnings, and the accepted ids."""
-    loop = MemoryLoop(SHOP, [SERVICE], Clock())
-    loop.publish(HOUR, [(record, row) for row in rows])
+    loop = MemoryLoop(definition, [SERVICE], Clock())
+    if now is not None:
+        loop.publish(now, [])
+    loop.publish((now or 0) + HOUR, [(record, row) for row in rows])
     receipts = [tuple(fields[name] for name in TOLD) for _, fields in loop.records(RECEIPTS)]
     return sorted(receipts), sorted(fields["event_id"] for _, fields in loop.records(VALIDATED))
 
 
-def by_command(record, rows):
-    answers = validate(SHOP, record, rows)
+def by_command(record, rows, definition=SHOP, now=None):
+    answers = validate(definition, record, rows, now)
     told = [tuple(getattr(a, name) for name in TOLD) for a in answers if a.rule]
     return sorted(told), sorted({a.event_id for a in answers if a.verdict == "accepted"})
 
@@ -50,3 +52,47 @@ def test_events_get_the_same_answers(amounts):
 @settings(max_examples=20, deadline=None)
 def test_labels_get_the_same_answers(kept):
     assert by_command("Return", returns(kept)) == by_ingestion("Return", returns(kept))
+
+
+EVERY_KIND = SHOP.model_validate(
+    SHOP.model_dump()
+    | {
+        "rules": [
+            {"name": "given", "record": "Order", "column": "amount", "kind": "required"},
+            {"name": "known", "record": "Order", "column": "shop", "kind": "reference", "values": ["a", "b", "d"]},
+            {"name": "one-of", "record": "Order", "column": "shop", "kind": "enum", "values": ["a", "c"], "severity": "warn"},
+            {"name": "letter", "record": "Order", "column": "shop", "kind": "regex", "pattern": "^[a-c]$"},
+            {"name": "small", "record": "Order", "column": "amount", "kind": "range", "maximum": 90, "severity": "warn"},
+            {"name": "round", "record": "Order", "column": "amount", "kind": "expression", "sql": "shop <> 'b' OR amount < 50"},
+            {"name": "fresh", "record": "Order", "column": "at", "kind": "freshness", "within": "2h", "ahead": "1h"},
+            {"name": "late", "record": "Order", "column": "at", "kind": "freshness", "within": "1h", "severity": "warn"},
+        ]
+    }
+)  # fmt: skip
+MANY = st.lists(st.tuples(st.sampled_from("abcd"), AMOUNTS, st.integers(-3 * HOUR, 3 * HOUR)), max_size=12)
+
+
+@given(MANY)
+@settings(max_examples=15, deadline=None)
+def test_every_kind_of_rule_gets_the_same_answers(rows):
+    now = 50 * HOUR
+    events = [
+        {"order_id": f"o{n}", "shop": shop, "amount": amount, "at": now + late}
+        for n, (shop, amount, late) in enumerate(rows)
+    ]
+    assert by_command("Order", events, EVERY_KIND, now) == by_ingestion("Order", events, EVERY_KIND, now)
+
+
+def test_what_comes_too_late_is_refused_with_its_bounds_and_counted():
+    now = 50 * HOUR
+    rows = [{"order_id": f"o{h}", "shop": "a", "amount": 1.0, "at": now - h * HOUR} for h in (0, 1, 2, 3)]
+    loop = MemoryLoop(EVERY_KIND, [SERVICE], Clock())
+    loop.publish(now, [])
+    loop.publish(now + HOUR, [("Order", row) for row in rows])
+    ((_, letter),) = loop.records(REJECTED)
+    assert (letter["event_id"], letter["rule"]) == ("o3", "fresh")
+    assert letter["expected"] == "a time at most 2h behind and 1h ahead of the tick before the event"
+    warned = [f["event_id"] for _, f in loop.records(RECEIPTS) if f["rule"] == "late"]
+    assert warned == ["o2"]
+    (entry,) = [f for _, f in loop.records(LEDGER) if f["tick"] == 2]
+    assert (entry["records_in"], entry["rejected"]) == (4, 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.contracts.arrow import arrow_schema
@@ -93,6 +93,7 @@ def test_each_kind_of_rule(rule, bad, good):
     assert found == [("r0", list(range(len(bad))), "reject")]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.none() | st.floats(), st.integers(-5, 30)), max_size=20), st.integers(0, 20))
 def test_where_a_batch_is_cut_changes_no_verdict(values, cut):
     check = checker(FLIGHTS, "Departure")
@@ -162,6 +163,7 @@ def test_what_an_expression_may_not_do(sql, kind, why):
         compile_sql({"f": (sql, kind)}, SCHEMA)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.none() | st.floats(allow_nan=False), st.integers(-9, 9)), min_size=1, max_size=12)
 )
@@ -172,3 +174,28 @@ def test_an_expression_says_the_same_of_a_row_alone(values):
     assert np.array_equal(
         np.array(apply(batch).column(0).to_pylist(), float), np.array(alone, float), equal_nan=True
     )
+
+
+def test_a_time_is_fresh_between_its_bounds_and_without_a_tick_nobody_asks():
+    rule = {"column": "pushed_back_at", "kind": "freshness", "within": "2s", "ahead": "1s"}
+    batch = departures(*({"pushed_back_at": second * 1_000_000} for second in (7, 8, 10, 11, 12)))
+    check = checker(with_rules(rule), "Departure")
+    ((rows, expected),) = [(v.rows.tolist(), v.expected) for v in check(batch, 10_000_000)]
+    assert (rows, expected) == ([0, 4], "a time at most 2s behind and 1s ahead of the tick before the event")
+    assert check(batch) == []
+
+
+@pytest.mark.parametrize("rule", [{"column": "hour", "within": "2s"}, {"column": "pushed_back_at"}])
+def test_freshness_needs_a_time_and_a_bound(rule):
+    with pytest.raises(ConfigurationError, match="needs a column of times"):
+        checker(with_rules(rule | {"kind": "freshness"}), "Departure")
+
+
+def test_a_reference_set_is_a_list_beside_the_pipeline_file(tmp_path):
+    text = Path("pipelines/flights.yaml").read_text().replace("kind: enum", "kind: reference")
+    (tmp_path / "flights.yaml").write_text(text.replace("[EWR, JFK, LGA]", "airports.txt"))
+    (tmp_path / "airports.txt").write_text("EWR\nJFK\n\n")
+    (tmp_path / "flights").symlink_to(Path("pipelines/flights").absolute())
+    definition = pipelines.find("flights", tmp_path)
+    (violation,) = checker(definition, "Departure")(departures({}, {"origin": "LGA"}))
+    assert (violation.rows.tolist(), violation.expected) == ([1], "one of the 2 values of the reference set")

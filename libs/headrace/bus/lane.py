@@ -156,6 +156,8 @@ class Lane:
         batch = queue.take(self.progress.tick, max_batch, before)
         if batch is None:
             return False
+        if queue.topic is EVENTS and (last := self.books.ticks.get(self.progress.tick - 1)):
+            batch = replace(batch, since=last.time)
         for piece, order in self.books.skips.pieces(self.service.name, batch):
             self._run(piece, transaction, order)
         return True

@@ -41,7 +41,8 @@ class Batch:
 
     ``lineage`` holds event_id, entity_key, event_time, origin and tick of all rows. Only a batch of the raw
     topic has ``bodies`` and ``headers`` (as they arrived) and ``broken`` (why a row could not be decoded, by
-    row). A batch of a control topic has its records in ``controls``, as (record type, fields), and no columns.
+    row), and ``since``: the time of the tick before it, in microseconds UTC (None before the first). A batch of a
+    control topic has its records in ``controls``, as (record type, fields), and no columns.
     """
 
     topic: Topic
@@ -53,6 +54,7 @@ class Batch:
     headers: Sequence[Sequence[tuple[str, bytes]]] = ()
     broken: Mapping[int, str] = field(default_factory=dict)
     controls: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    since: int | None = None
 
     def __len__(self) -> int:
         return int(self.lineage.num_rows)

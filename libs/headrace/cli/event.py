@@ -1,6 +1,7 @@
 """``headrace event``: one event before and after it is published."""
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,10 @@ def validate(
     record: Annotated[
         str | None, typer.Option(help="Record type  [default: the one that gets predictions]")
     ] = None,
+    now: Annotated[
+        datetime | None,
+        typer.Option(help="Time of the last tick (UTC), for rules about freshness  [default: not asked]"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
     """Ask a pipeline's contract about events without a broker. Exit 5 when it turns one down."""
@@ -37,7 +42,9 @@ def validate(
     from headrace.sources import pipelines, validation
 
     definition = pipelines.find(pipeline, Settings().pipelines)
-    answers = validation.validate(definition, record or definition.event, validation.rows_of(_text(file)))
+    instant = None if now is None else int(now.replace(tzinfo=UTC).timestamp()) * 1_000_000
+    rows = validation.rows_of(_text(file))
+    answers = validation.validate(definition, record or definition.event, rows, instant)
     if as_json:
         typer.echo(json.dumps([answer.as_dict() for answer in answers], indent=2))
     else:

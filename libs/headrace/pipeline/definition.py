@@ -5,7 +5,15 @@ import json
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from headrace.pipeline.durations import Duration
 
@@ -35,20 +43,37 @@ class RecordType(Part):
     joins: Column | None = Field(None, description="label only: column with the id of the event it answers")
 
 
+_TIMES = ("within", "ahead")
+
+
 class Rule(Part):
     """A check on the columns of one record type; a row that breaks it ends as a receipt."""
 
     name: Name
     record: str
     column: Column
-    kind: Literal["required", "range", "enum", "regex", "expression"]
+    kind: Literal["required", "range", "enum", "reference", "regex", "expression", "freshness"]
     minimum: float | None = None
     maximum: float | None = None
-    values: list[str] | None = None
+    values: list[str] | None = Field(
+        None,
+        description="enum and reference; for a reference, in a file, a path to its list, one value a line",
+    )
     pattern: str | None = None
     sql: str | None = Field(None, description="expression only: true for a good row (Polars SQL)")
+    within: Duration | None = Field(
+        None,
+        description="freshness only: how far a time may lie behind the time of the tick before the event",
+    )
+    ahead: Duration | None = Field(None, description="freshness only: how far a time may lie ahead of it")
     severity: Literal["reject", "warn"] = "reject"
     hint: str = Field("", description="What the producer should do about it")
+
+    @model_serializer(mode="wrap")
+    def _as_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what a rule does not say of its times, so that its pipeline keeps the digest it had before."""
+        told: dict[str, Any] = handler(self)
+        return {name: value for name, value in told.items() if value is not None or name not in _TIMES}
 
 
 class LabelContract(Part):

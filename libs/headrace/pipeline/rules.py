@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,15 @@ import pyarrow.compute as pc
 from headrace.contracts.arrow import arrow_schema
 from headrace.errors import ConfigurationError
 from headrace.pipeline.definition import Definition, Rule
+from headrace.pipeline.durations import show
 from headrace.pipeline.expressions import TRUTH, compile_sql, finite, read_by
 from headrace.pipeline.labels import compile_label
 from headrace.pipeline.schemas import raw_schema
 
 Rows = npt.NDArray[np.int64]
 Test = Callable[[pa.RecordBatch], pa.BooleanArray]
+Now = int | None  # the time of the tick before a batch, in microseconds UTC; None where there is none
+Judge = Callable[[pa.RecordBatch, Now], pa.BooleanArray]
 """True for a good row. A null passes (say ``required`` to forbid it), as it does in an SQL CHECK."""
 
 
@@ -37,16 +40,20 @@ class Violation:
 @dataclass(frozen=True, slots=True)
 class _Check:
     rule: Rule
-    test: Test
+    test: Judge
     expected: str
     value: Callable[[pa.RecordBatch], pa.Array]
 
 
-Checker = Callable[[pa.RecordBatch], list[Violation]]
+class Checker(Protocol):
+    """Batches of one record type in, violations out, in the order of the rules."""
+
+    def __call__(self, batch: pa.RecordBatch, now: Now = None) -> list[Violation]:
+        """Return what a batch breaks; without ``now`` no rule about freshness is asked."""
 
 
 def checker(definition: Definition, record: str) -> Checker:
-    """Return the check of one record type: batches of its columns in, violations out, in the order of the rules.
+    """Return the check of one record type.
 
     A row is turned down by the first ``reject`` rule it breaks and then counts for no other. The label record
     has one rule more: its label must be there and be one of the classes.
@@ -56,14 +63,14 @@ def checker(definition: Definition, record: str) -> Checker:
     if record == definition.label.record:
         checks.append(_label_check(definition, schema))
     checks.sort(key=lambda check: check.rule.severity == "warn")
-    return lambda batch: _run(checks, batch)
+    return lambda batch, now=None: _run(checks, batch, now)
 
 
-def _run(checks: list[_Check], batch: pa.RecordBatch) -> list[Violation]:
+def _run(checks: list[_Check], batch: pa.RecordBatch, now: Now) -> list[Violation]:
     found: list[Violation] = []
     turned_down: npt.NDArray[np.bool_] | None = None
     for check in checks:
-        good = check.test(batch)
+        good = check.test(batch, now)
         if good.true_count + good.null_count == len(good):
             continue
         bad = ~good.fill_null(fill_value=True).to_numpy(zero_copy_only=False)
@@ -89,8 +96,38 @@ def _compiled(rule: Rule, schema: pa.Schema) -> _Check:
             f"rule {rule.name}: {rule.record} has no column {rule.column}",
             next_command=f"the columns are {', '.join(schema.names)}",
         )
-    test, expected = _KINDS[rule.kind](rule, schema)
-    return _Check(rule, test, expected, lambda batch: batch.column(rule.column))
+    if rule.kind == "freshness":
+        judge, expected = _freshness(rule, schema)
+    else:
+        test, expected = _KINDS[rule.kind](rule, schema)
+        judge = _timeless(test)
+    return _Check(rule, judge, expected, lambda batch: batch.column(rule.column))
+
+
+def _timeless(test: Test) -> Judge:
+    return lambda batch, _: test(batch)
+
+
+def _freshness(rule: Rule, schema: pa.Schema) -> tuple[Judge, str]:
+    """Return the check of a time against the tick before: the one instant that all replicas and replays agree on."""
+    if not pa.types.is_timestamp(schema.field(rule.column).type) or rule.within is rule.ahead is None:
+        raise ConfigurationError(
+            f"rule {rule.name} needs a column of times, and `within`, `ahead` or both",
+            next_command="say `within: 3h`",
+        )
+    least = -(1 << 62) if rule.within is None else -rule.within
+    most = (1 << 62) if rule.ahead is None else rule.ahead
+
+    def judge(batch: pa.RecordBatch, now: Now) -> pa.BooleanArray:
+        column = batch.column(rule.column)
+        if now is None:
+            return pa.nulls(len(column), pa.bool_())
+        times = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+        return pc.and_(pc.greater_equal(times, now + least), pc.less_equal(times, now + most))
+
+    bounds = [("behind", rule.within), ("ahead of", rule.ahead)]
+    told = " and ".join(f"{show(bound)} {side}" for side, bound in bounds if bound is not None)
+    return judge, f"a time at most {told} the tick before the event"
 
 
 def _required(rule: Rule, _: pa.Schema) -> tuple[Test, str]:
@@ -133,6 +170,11 @@ def _enum(rule: Rule, schema: pa.Schema) -> tuple[Test, str]:
     ), f"one of {', '.join(rule.values)}"
 
 
+def _reference(rule: Rule, schema: pa.Schema) -> tuple[Test, str]:
+    test, _ = _enum(rule, schema)
+    return test, f"one of the {len(rule.values or ())} values of the reference set"
+
+
 def _regex(rule: Rule, schema: pa.Schema) -> tuple[Test, str]:
     if rule.pattern is None or schema.field(rule.column).type != pa.string():
         raise ConfigurationError(
@@ -159,7 +201,14 @@ def _expression(rule: Rule, schema: pa.Schema) -> tuple[Test, str]:
     return lambda batch: apply(batch).column(0), rule.sql
 
 
-_KINDS = {"required": _required, "range": _range, "enum": _enum, "regex": _regex, "expression": _expression}
+_KINDS = {
+    "required": _required,
+    "range": _range,
+    "enum": _enum,
+    "reference": _reference,
+    "regex": _regex,
+    "expression": _expression,
+}
 
 
 def _label_check(definition: Definition, schema: pa.Schema) -> _Check:
@@ -172,7 +221,10 @@ def _label_check(definition: Definition, schema: pa.Schema) -> _Check:
     rule = Rule(name="label", record=definition.label.record, column="label", kind="required", hint=hint)
     if classes is None:
         return _Check(
-            rule, lambda batch: pc.is_finite(label(batch)).fill_null(fill_value=False), "a number", label
+            rule,
+            _timeless(lambda batch: pc.is_finite(label(batch)).fill_null(fill_value=False)),
+            "a number",
+            label,
         )
     known = pa.array(classes, pa.string())
     numbers = [
@@ -187,4 +239,4 @@ def _label_check(definition: Definition, schema: pa.Schema) -> _Check:
             good = pc.and_(good, pc.is_finite(batch.column(name)).fill_null(fill_value=True))
         return good
 
-    return _Check(rule, test, f"one of {', '.join(classes)}, from finite numbers", label)
+    return _Check(rule, _timeless(test), f"one of {', '.join(classes)}, from finite numbers", label)

@@ -29,6 +29,7 @@ def read(path: Path) -> Definition:
     content = yaml.safe_load(text)
     try:
         _put_in_contracts(path, content)
+        _put_in_references(path, content)
         definition = Definition.model_validate(content)
     except ValidationError as error:
         raise ConfigurationError(
@@ -95,6 +96,16 @@ def _put_in_contracts(path: Path, content: dict[str, Any]) -> None:
     for record in records.values() if isinstance(records, dict) else ():
         if isinstance(record, dict) and isinstance(record.get("contract"), str):
             record["contract"] = _contract(path, path.parent / record["contract"])
+
+
+def _put_in_references(path: Path, content: dict[str, Any]) -> None:
+    """Put the values of reference sets in the place of the lists' paths: they are part of what the digest covers."""
+    rules = content.get("rules")
+    for rule in rules if isinstance(rules, list) else ():
+        if isinstance(rule, dict) and isinstance(rule.get("values"), str):
+            listed = path.parent / rule["values"]
+            lines = _text(listed, f"correct the `values:` that names it in {path}").splitlines()
+            rule["values"] = [line.strip() for line in lines if line.strip()]
 
 
 def _contract(path: Path, avsc: Path) -> dict[str, Any]:

@@ -54,8 +54,13 @@ def rows_of(text: str) -> list[Row]:
     return list(found)
 
 
-def validate(definition: Definition, record: str, rows: Sequence[Row]) -> list[Answer]:
-    """Return one answer for each event, and one more for each warning; times are ISO 8601 or microseconds."""
+def validate(
+    definition: Definition, record: str, rows: Sequence[Row], now: int | None = None
+) -> list[Answer]:
+    """Return one answer for each event, and one more for each warning; times are ISO 8601 or microseconds.
+
+    ``now`` is the time of the last tick in microseconds UTC; without it no rule about freshness is asked.
+    """
     if record not in definition.records:
         known = ", ".join(definition.records)
         raise UsageError(
@@ -68,7 +73,7 @@ def validate(definition: Definition, record: str, rows: Sequence[Row]) -> list[A
     good = [n for n, wrong in misread.items() if not any(a.severity == "reject" for a in wrong)]
     batch = typed(definition, record, [rows[n] for n in good])
     answers = [answer for wrong in misread.values() for answer in wrong] + _checked(
-        definition, record, batch, good
+        definition, record, batch, good, now
     )
     return sorted(answers, key=lambda answer: answer.row)
 
@@ -175,12 +180,12 @@ def _unencodable(row: Row, schema: Mapping[str, Any]) -> str:
 
 
 def _checked(
-    definition: Definition, record: str, batch: pa.RecordBatch, numbers: Sequence[int]
+    definition: Definition, record: str, batch: pa.RecordBatch, numbers: Sequence[int], now: int | None
 ) -> list[Answer]:
     ids = batch[definition.records[record].id].to_pylist()
     entities = keys(definition.records[record], batch)
     answers, rejected = [], set()
-    for found in checker(definition, record)(batch):
+    for found in checker(definition, record)(batch, now):
         verdict = "rejected" if found.severity == "reject" else "accepted"
         for row, actual in zip(found.rows.tolist(), found.actual, strict=True):
             told = (found.rule, found.severity, found.path, found.expected, actual, found.hint)
