@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
 
 import pyarrow as pa
@@ -86,10 +86,8 @@ def entries(
     arrays = [pa.array(values, type=f.type) for values, f in zip(rows, table.columns, strict=True)]
     columns = writer.cast(pa.RecordBatch.from_arrays(arrays, schema=table.columns))
     values = codec(writer.schema).encode(columns, header(writer.schema_id))
-    return gone + [
-        Outgoing(topic, partition, (begin + key).encode(), value)
-        for (key, _), value in zip(kept, values, strict=True)
-    ]
+    keys = [(begin + key).encode() for key, _ in kept]
+    return gone + list(map(Outgoing._make, zip(repeat(topic), repeat(partition), keys, values, repeat(()))))
 
 
 def read(

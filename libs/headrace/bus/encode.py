@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -60,11 +61,9 @@ class Writer:
         names = columns.schema.names
         keys = columns["entity_key" if "entity_key" in names else "pipeline"].to_pylist()
         values = codec(self.schema).encode(columns, header(self.schema_id))
-        headers = self._headers(columns, keys, tick) if self.headers else [()] * len(values)
-        return [
-            Outgoing(self.topic, partition, (key or "").encode(), value, h)
-            for key, value, h in zip(keys, values, headers, strict=True)
-        ]
+        headers = self._headers(columns, keys, tick) if self.headers else repeat(())
+        encoded = [(key or "").encode() for key in keys]
+        return list(map(Outgoing._make, zip(repeat(self.topic), repeat(partition), encoded, values, headers)))
 
     def _headers(self, columns: pa.RecordBatch, keys: list[str], tick: int) -> list[Headers]:
         ids = self._ids(columns, keys, tick)

@@ -104,12 +104,14 @@ def received(message: Message) -> bool:
 
 def send(client: Producer, records: Iterable[Outgoing], told: Mapping[int, Delivered] = _NOBODY) -> None:
     """Hand records to a producer, waiting where its queue is full; ``told`` has who hears of the n-th's delivery."""
-    for n, r in enumerate(records):
+    produce = client.produce  # keyword arguments that say nothing cost a third of the call
+    for n, (topic, partition, key, value, headers) in enumerate(records):
+        extra: dict[str, Any] = {"headers": list(headers)} if headers else {}
+        if n in told:
+            extra["on_delivery"] = told[n]
         while True:
             try:
-                client.produce(
-                    r.topic, r.value, r.key, r.partition, headers=list(r.headers), on_delivery=told.get(n)
-                )
+                produce(topic, value, key, partition, **extra)
                 break
             except BufferError:
                 client.poll(0.1)
