@@ -24,7 +24,7 @@ from headrace.errors import ConfigurationError
 
 LOG = logging.getLogger("headrace.bus")
 AGAIN = 0.1  # seconds between two attempts to take over a lane
-_ASK = 0.3  # seconds to wait for an answer on the way
+_ASK = 1.0  # seconds to wait for an answer on the way
 Key = tuple[str, int]
 
 
