@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from headrace.contracts.topics import EVENTS
 from headrace.errors import HeadraceError
-from headrace.local import answers, jars, java, registry
+from headrace.local import answers, jars, java, kafka, registry
 from headrace.local.platform import Platform, port_is_free
+from headrace.local.room import per_million
 
 OLDEST_PYTHON = (3, 11)
 DISK = 5 << 30
@@ -132,6 +134,23 @@ def schema_registry(platform: Platform) -> Finding:
     )
 
 
+def room(platform: Platform) -> Finding:
+    """Tell what a million events of each pipeline take on the disk of the platform's own Kafka."""
+    settings = platform.settings
+    if not settings.embeds_kafka or not answers.kafka_answers(settings):
+        return Finding("room", ok=True, found="not measured (no Kafka of the platform's own runs)")
+    from headrace.bus.reading import KafkaLog  # noqa: PLC0415  (only this check needs it)
+
+    with KafkaLog(settings.bootstrap) as log:
+        raw = {name.partition(".")[0]: name for name in log.topics() if name.endswith(EVENTS.name(""))}
+        events = {pipeline: sum(log.ends(name).values()) for pipeline, name in raw.items()}
+    told = [
+        f"{name}: {mega:,.0f} MB a million events ({events[name]:,} so far)"
+        for name, mega in per_million(settings.home / kafka.FOLDER, events).items()
+    ]
+    return Finding("room", ok=True, found="; ".join(told) or "no events yet")
+
+
 def _server(
     name: str, platform: Platform, where: str, ask: Callable[..., bool], *, embedded: bool
 ) -> Finding:
@@ -153,4 +172,5 @@ CHECKS: tuple[Callable[[Platform], Finding], ...] = (
     ports,
     broker,
     schema_registry,
+    room,
 )
