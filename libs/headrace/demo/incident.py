@@ -6,8 +6,8 @@ True labels are those of the flights as they were, not as they were published. A
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,11 @@ import pyarrow.compute as pc
 
 from headrace.bus.engine import decode_plain
 from headrace.bus.kafka import read_all
+from headrace.bus.records import Incoming
 from headrace.bus.registry import ConfluentRegistry
+from headrace.bus.schemas import Registry
 from headrace.contracts.topics import DEPLOYMENTS, FEATURES, OUTCOMES, PREDICTIONS, QUARANTINE, Topic
-from headrace.demo.months import features_of, matrix, rows_of
+from headrace.demo.months import as_table, features_of, matrix
 from headrace.local.settings import Settings
 from headrace.models import baselines
 from headrace.models.dataset import names, one_batch, target
@@ -38,15 +40,46 @@ MONTH = 30 * DAY
 NEVER = 2**62
 
 
+@dataclass(frozen=True)
+class Held:
+    """A log and what belongs to it: ``read`` gives a partition of a topic by name, ``artifact`` the bytes of a digest."""
+
+    definition: Definition
+    registry: Registry
+    read: Callable[[str, int], Sequence[Incoming]]
+    artifact: Callable[[str], bytes]
+
+    def rows(self, topic: Topic) -> pa.Table:
+        """Return every record of a pipeline's topic as one table."""
+        name = topic.name(self.definition.name)
+        read = [self.read(name, partition) for partition in range(self.definition.partitions)]
+        return as_table(read, self.registry, topic, self.definition)
+
+    def events(self, topic: Topic) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return record type and fields of the pipeline's records on a control topic."""
+        found = decode_plain(self.read(topic.name(), 0), self.registry)
+        return [(name, fields) for _, name, fields in found if fields["pipeline"] == self.definition.name]
+
+
 def main(incident: incidents.Name, pipeline: str, one_feature: str) -> dict[str, Any]:
-    """Return the fields of :class:`headrace.demo.report.Incident`."""
+    """Return the fields of :class:`headrace.demo.report.Incident` for what is on the broker."""
     settings = Settings()
     definition = find(pipeline, settings.pipelines)
     registry = ConfluentRegistry(settings.registry_url)
-    vectors = features_of(rows_of(settings, registry, FEATURES, definition), definition)
-    outcomes = rows_of(settings, registry, OUTCOMES, definition)
+
+    def read(topic: str, partition: int) -> Sequence[Incoming]:
+        return read_all(settings.bootstrap, topic, partition)
+
+    return figures(Held(definition, registry, read, open_store(settings.home).get), incident, one_feature)
+
+
+def figures(held: Held, incident: incidents.Name, one_feature: str) -> dict[str, Any]:
+    """Return the fields of :class:`headrace.demo.report.Incident`; without an incident, of the same stretches."""
+    definition = held.definition
+    vectors = features_of(held.rows(FEATURES), definition)
+    outcomes = held.rows(OUTCOMES)
     told = outcomes.filter(pc.equal(outcomes["status"], "labelled"))
-    predictions = rows_of(settings, registry, PREDICTIONS, definition)
+    predictions = held.rows(PREDICTIONS)
     frame, true, published = _joined(definition, vectors, told)
     served = frame.select("event_id").join(
         pl.DataFrame(predictions.select(["event_id"])).with_row_index("at"),
@@ -54,8 +87,8 @@ def main(incident: incidents.Name, pipeline: str, one_feature: str) -> dict[str,
     )["at"].to_numpy()  # fmt: skip
     ours = matrix(predictions["scores"].combine_chunks(), list(names(definition)))[served]
     scores = {**baselines.policies(definition, published, one_feature), "headrace": ours}
-    quarantine = _events(settings, registry, QUARANTINE, pipeline)
-    promotions = _promotions(settings, registry, definition, true)
+    quarantine = held.events(QUARANTINE)
+    promotions = _promotions(held, true)
     since, until = incidents.SINCE, incidents.until(incident)
     stretches = {
         "during": (since, until),
@@ -122,18 +155,16 @@ def _losses(
     }
 
 
-def _promotions(
-    settings: Settings, registry: ConfluentRegistry, definition: Definition, true: baselines.Labelled
-) -> list[dict[str, Any]]:
+def _promotions(held: Held, true: baselines.Labelled) -> list[dict[str, Any]]:
     """Return the promotions since the incident began, each beside the champion it replaced over the month after it."""
-    store = open_store(settings.home)
+    definition = held.definition
     before, found = None, []
-    for name, fields in _events(settings, registry, DEPLOYMENTS, definition.name):
+    for name, fields in held.events(DEPLOYMENTS):
         if name not in ("Promoted", "RolledBack"):
             continue
         if name == "Promoted" and before and fields["time"] >= incidents.SINCE:
             rows = (true.event_time >= fields["time"]) & (true.event_time < fields["time"] + MONTH)
-            both = [_loss(definition, true, rows, store.get(d)) for d in (fields["model_digest"], before)]
+            both = [_loss(definition, true, rows, held.artifact(d)) for d in (fields["model_digest"], before)]
             found.append({
                 "version": f"v{fields['version']}", "time": fields["time"], "loss": both[0], "replaced_loss": both[1],
                 "harmful": None not in both and both[0] - both[1] > definition.rollout.bound,
@@ -147,13 +178,6 @@ def _loss(
 ) -> float:
     scores = load(artifact).scores(true.rows(rows))
     return round(mean_loss(definition.task, scores, true.target[rows]), 6)
-
-
-def _events(
-    settings: Settings, registry: ConfluentRegistry, topic: Topic, pipeline: str
-) -> list[tuple[str, Mapping[str, Any]]]:
-    found = decode_plain(read_all(settings.bootstrap, topic.name(), 0), registry)
-    return [(name, fields) for _, name, fields in found if fields["pipeline"] == pipeline]
 
 
 def _told(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from headrace.bus.chunks import derived
 from headrace.bus.engine import decode_plain
 from headrace.bus.kafka import read_all
+from headrace.bus.records import Incoming
 from headrace.bus.registry import ConfluentRegistry
-from headrace.bus.schemas import record_schema
+from headrace.bus.schemas import Registry, record_schema
 from headrace.contracts.topics import DEPLOYMENTS, FEATURES, OUTCOMES, Topic
 from headrace.demo.report import Policies
 from headrace.local.settings import Settings
@@ -70,9 +71,17 @@ def rows_of(
     settings: Settings, registry: ConfluentRegistry, topic: Topic, definition: Definition
 ) -> pa.Table:
     """Return every record of a topic as one table."""
+    name = topic.name(definition.name)
+    read = [read_all(settings.bootstrap, name, partition) for partition in range(definition.partitions)]
+    return as_table(read, registry, topic, definition)
+
+
+def as_table(
+    partitions: Sequence[Sequence[Incoming]], registry: Registry, topic: Topic, definition: Definition
+) -> pa.Table:
+    """Return the messages of a topic's partitions as one table."""
     parts = []
-    for partition in range(definition.partitions):
-        messages = read_all(settings.bootstrap, topic.name(definition.name), partition)
+    for messages in partitions:
         chunk = derived(topic, messages, registry, lambda name: record_schema(topic, name, definition))
         parts += [selection.columns for selection in chunk.records.values()]
     return pa.Table.from_batches(parts)
