@@ -21,13 +21,14 @@ from headrace.errors import HeadraceError
 from headrace.local.settings import Settings
 from headrace.testing.broker import free_ports
 
-OVERDUE = 60.0
+OVERDUE = 30.0
 """Seconds after which a fault that found no hit is carried out from outside."""
 WOKEN = 8.0
 """Seconds a zombie gets, once it goes on, to find out that it is fenced."""
 ROOM = 1.0
 """Seconds that a stopped process works on, once it goes on, before it is killed for the next fault."""
-_STARTUP = 120.0
+_STARTUP = 300.0
+_DOUBLED = 3
 _FENCED = ("_FENCED", "ReplacedError")
 """What the log of a process says that was told, or found out, that another one has taken its place."""
 
@@ -64,6 +65,7 @@ class Cast:
         self._due: list[tuple[float, int, int]] = []
         self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._numbers = count(1)
+        self._misses: Counter[str] = Counter()
         self._again: set[tuple[str, str]] = set()
         self.kills = self.zombies = self.fenced = self.restarts = 0
         self.log = settings.home / "log"
@@ -142,13 +144,18 @@ class Cast:
             self._send(item[1], item[2])
         for number in list(self._current.values()):
             actor = self._actors.get(number)
-            if actor and actor.fault and actor.pid and not actor.stopped and now - actor.since > OVERDUE:
+            if actor and actor.fault and actor.pid and not actor.stopped and now > self._overdue(actor):
                 place = (actor.service, actor.fault.point)
                 if place not in self._again:  # once more only, so that a slow machine comes to an end
                     self._again.add(place)
                     self._faults[actor.service].append(replace(actor.fault, hit=1))
                 actor.hit, actor.fault = True, None
+                self._misses[actor.service] += 1
                 self._send(number, signal.SIGKILL)
+
+    def _overdue(self, actor: Actor) -> float:
+        """Return when a fault comes from outside; after each that did, twice as late: the machine may be slow."""
+        return actor.since + OVERDUE * (1 << min(self._misses[actor.service], _DOUBLED))
 
     @property
     def left(self) -> int:
@@ -167,7 +174,7 @@ class Cast:
         lines = path.read_text().splitlines() if path.exists() else []
         return dict(sorted(Counter(line.split()[0] for line in lines).items()))
 
-    def leave(self, patience: float = 30.0) -> None:
+    def leave(self, patience: float = 120.0) -> None:
         """Ask every service to leave in peace; raise HeadraceError when one does not."""
         for faults in self._faults.values():
             faults.clear()
@@ -226,6 +233,7 @@ class Cast:
             return
         wake = time.monotonic() + fault.pause
         self._due.append((wake, number, signal.SIGCONT))
+        self._misses[actor.service] = 0
         actor.hit, actor.fault = True, None
         if fault.successor:
             actor.zombie = True
@@ -243,6 +251,7 @@ class Cast:
             return
         if actor.hit or (actor.fault and code in (0, -getattr(signal, actor.fault.signal))):
             self.kills += 1
+            self._misses[actor.service] *= actor.hit  # one from outside is no hit
         else:
             self.restarts += 1
             if actor.fault is not None:
