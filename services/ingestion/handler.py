@@ -1,7 +1,7 @@
 """Raw events in; validated events, refusals and duplicates out."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 from headrace.bus.refusals import UNREADABLE
 from headrace.bus.service import Batch, Context, Emit, Refused, Row, Rows, Step
 from headrace.contracts.topics import VALIDATED
-from headrace.pipeline.definition import Definition
+from headrace.pipeline.definition import Definition, Rule
 from headrace.pipeline.rules import Checker, checker
+from headrace.pipeline.unique import Entry, Holders, entries, repeated, unique_rules
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,17 @@ class Contract:
 
     definition: Definition
     checks: Mapping[str, Checker]
+    unique: Mapping[str, Sequence[Rule]]
 
 
 def contract(context: Context) -> Contract:
     """Return the view of the definition at a cut."""
     definition = context.definition
-    return Contract(definition, {record: checker(definition, record) for record in definition.records})
+    return Contract(
+        definition,
+        {record: checker(definition, record) for record in definition.records},
+        {name: rules for name in definition.records if (rules := unique_rules(definition, name))},
+    )
 
 
 def handle(batch: Batch, rows: Rows, view: Contract) -> Step:
@@ -35,6 +41,11 @@ def handle(batch: Batch, rows: Rows, view: Contract) -> Step:
     bad = np.zeros(len(batch), bool)
     for found in refused:
         bad[found.rows] |= found.severity == "reject"
+    if view.unique:
+        again = _repeated(batch, ~bad, rows, view)
+        refused += again
+        for found in again:
+            bad[found.rows] |= found.severity == "reject"
     conflicts, duplicates = _claim(batch, np.flatnonzero(~bad), rows, view.definition.dedupe)
     bad[duplicates] = True
     if len(conflicts.rows):
@@ -80,6 +91,25 @@ def _broken_rules(batch: Batch, view: Contract) -> list[Refused]:
         for record, selection in batch.records.items()
         for v in view.checks[record](selection.columns, batch.since)
     ]
+
+
+def _repeated(batch: Batch, good: np.ndarray, rows: Rows, view: Contract) -> list[Refused]:
+    """Return the good rows whose values another event has; the others take theirs."""
+    ids = batch.lineage["event_id"].to_pylist()
+    times = batch.lineage["event_time"].cast(pa.int64()).to_pylist()
+    found: list[Entry] = []
+    for record, selection in batch.records.items():
+        kept = np.flatnonzero(good[selection.rows])
+        at = selection.rows[kept].tolist()
+        columns = selection.columns.take(pa.array(kept))
+        rules = view.unique.get(record, ())
+        found += entries(rules, columns, at, [ids[n] for n in at], [times[n] for n in at])
+    claimed = dict(zip(ids, rows["claims"].get(ids), strict=True))
+    holders = Holders(rows["values"].get)
+    in_order = sorted(found, key=lambda e: e.row)
+    broken = repeated(in_order, holders, lambda event: claimed[event] is not None)
+    rows["values"].put(list(holders.changed), list(holders.changed.values()))
+    return [Refused(v.rows, v.rule, v.path, v.expected, v.actual, v.hint, v.severity) for v in broken]
 
 
 def _claim(batch: Batch, good: np.ndarray, rows: Rows, memory: int) -> tuple[Refused, np.ndarray]:

@@ -52,7 +52,7 @@ class Rule(Part):
     name: Name
     record: str
     column: Column
-    kind: Literal["required", "range", "enum", "reference", "regex", "expression", "freshness"]
+    kind: Literal["required", "range", "enum", "reference", "regex", "expression", "freshness", "unique"]
     minimum: float | None = None
     maximum: float | None = None
     values: list[str] | None = Field(
@@ -63,7 +63,8 @@ class Rule(Part):
     sql: str | None = Field(None, description="expression only: true for a good row (Polars SQL)")
     within: Duration | None = Field(
         None,
-        description="freshness only: how far a time may lie behind the time of the tick before the event",
+        description="freshness: how far a time may lie behind that of the tick before the event; unique: event time "
+        "that must pass between two events of one value",
     )
     ahead: Duration | None = Field(None, description="freshness only: how far a time may lie ahead of it")
     severity: Literal["reject", "warn"] = "reject"

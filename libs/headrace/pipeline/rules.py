@@ -59,7 +59,8 @@ def checker(definition: Definition, record: str) -> Checker:
     has one rule more: its label must be there and be one of the classes.
     """
     schema = arrow_schema(raw_schema(definition, record))
-    checks = [_compiled(rule, schema) for rule in definition.rules if rule.record == record]
+    rules = [rule for rule in definition.rules if rule.record == record]
+    checks = [_compiled(rule, schema) for rule in rules if rule.kind != "unique" or _is_unsound(rule, schema)]
     if record == definition.label.record:
         checks.append(_label_check(definition, schema))
     checks.sort(key=lambda check: check.rule.severity == "warn")
@@ -102,6 +103,13 @@ def _compiled(rule: Rule, schema: pa.Schema) -> _Check:
         test, expected = _KINDS[rule.kind](rule, schema)
         judge = _timeless(test)
     return _Check(rule, judge, expected, lambda batch: batch.column(rule.column))
+
+
+def _is_unsound(rule: Rule, schema: pa.Schema) -> bool:
+    """Refuse a rule about repeated values that cannot work; they are judged in :mod:`headrace.pipeline.unique`."""
+    if rule.within is None:
+        raise ConfigurationError(f"rule {rule.name} has no window", next_command="say `within: 1h`")
+    return bool(schema.get_field_index(rule.column) < 0)
 
 
 def _timeless(test: Test) -> Judge:

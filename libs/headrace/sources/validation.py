@@ -12,8 +12,9 @@ from headrace.bus.schemas import codec
 from headrace.contracts.arrow import arrow_schema
 from headrace.errors import UsageError
 from headrace.pipeline.definition import Definition
-from headrace.pipeline.rules import checker
+from headrace.pipeline.rules import Violation, checker
 from headrace.pipeline.schemas import raw_schema
+from headrace.pipeline.unique import Holders, entries, repeated, unique_rules
 from headrace.sources.wire import keys
 
 Row = Mapping[str, Any]
@@ -182,10 +183,11 @@ def _unencodable(row: Row, schema: Mapping[str, Any]) -> str:
 def _checked(
     definition: Definition, record: str, batch: pa.RecordBatch, numbers: Sequence[int], now: int | None
 ) -> list[Answer]:
-    ids = batch[definition.records[record].id].to_pylist()
+    ids = [str(i) for i in batch[definition.records[record].id].to_pylist()]
     entities = keys(definition.records[record], batch)
     answers, rejected = [], set()
-    for found in checker(definition, record)(batch, now):
+    violations = checker(definition, record)(batch, now)
+    for found in (*violations, *_repeated(definition, record, batch, ids, violations)):
         verdict = "rejected" if found.severity == "reject" else "accepted"
         for row, actual in zip(found.rows.tolist(), found.actual, strict=True):
             told = (found.rule, found.severity, found.path, found.expected, actual, found.hint)
@@ -195,3 +197,21 @@ def _checked(
         Answer(numbers[r], ids[r], entities[r], "accepted") for r in range(len(ids)) if r not in rejected
     ]
     return accepted + answers
+
+
+def _repeated(
+    definition: Definition,
+    record: str,
+    batch: pa.RecordBatch,
+    ids: Sequence[str],
+    violations: Sequence[Violation],
+) -> list[Violation]:
+    """Return the values that events repeat of each other; what was published before is not known here."""
+    rules = unique_rules(definition, record)
+    if not rules:
+        return []
+    refused = {row for v in violations if v.severity == "reject" for row in v.rows.tolist()}
+    times = batch[definition.records[record].time].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+    found = entries(rules, batch, range(len(ids)), ids, times.to_pylist())
+    holders = Holders(lambda names: [None] * len(names))
+    return repeated([e for e in found if e.row not in refused], holders, lambda _: False)
