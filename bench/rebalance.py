@@ -32,7 +32,7 @@ from headrace.bus.sharing import SharingRunner
 from headrace.chaos.shop import STEP, definition, events
 from headrace.contracts.topics import CONTROL_TOPICS, FEATURES, LEDGER, PIPELINES, TICKS, VALIDATED, changelog
 from headrace.errors import HeadraceError
-from headrace.testing.broker import running_broker
+from headrace.testing.broker import running_kafka
 from headrace.testing.loop import MemoryArtifacts, MemoryLoop
 from services.clock.handler import Clock
 from services.features.service import SERVICE
@@ -278,7 +278,7 @@ def main() -> None:
     FORK.set_forkserver_preload(["bench.rebalance"])
     loop = undisturbed(asked.rate)
     try:
-        for settings in running_broker():
+        for settings in running_kafka():
             play(settings.bootstrap, loop, asked.replicas)
     except HeadraceError as error:
         sys.exit(str(error))

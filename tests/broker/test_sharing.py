@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from headrace.bus import kafka
@@ -15,15 +15,15 @@ from headrace.bus.sharing import SharingRunner
 from headrace.chaos.shop import STEP, definition, events
 from headrace.contracts.topics import CONTROL_TOPICS, FEATURES, LEDGER, PIPELINES, TICKS, VALIDATED, changelog
 from headrace.errors import ConfigurationError
-from headrace.testing.broker import running_broker
+from headrace.testing.broker import running_kafka
 from headrace.testing.loop import MemoryLoop
 from services.clock.handler import Clock
 from services.features.service import SERVICE as FEATURE_SERVICE
 from services.ingestion.service import SERVICE as INGESTION
 from services.training.service import SERVICE as TRAINING
 
-broker = pytest.fixture(scope="module")(running_broker)  # of its own, since it makes control topics
-PARTITIONS, STEPS, EVENTS_A_STEP = 6, 12, 250
+broker = pytest.fixture(scope="module")(running_kafka)  # of its own, since it makes control topics
+PARTITIONS, STEPS, EVENTS_A_STEP = 6, 12, 60
 SHOP = definition(PARTITIONS)
 PATIENCE = 60.0
 
@@ -91,15 +91,32 @@ class Play:
     def leave(self, number):
         self.replicas.pop(number).close()
 
-    def freeze(self, number):
-        """Stop a replica when it has work to commit; its session will run out. Return it and the work."""
-        runner = self.replicas.pop(number)
-        self.tick()
-        while (transaction := runner.engine.work()) is None:
-            runner._read(0.2)
-        runner.transactions.begin()
+    def freeze(self, number, amid):
+        """Stop a replica amid a transaction, and let its session run out; return it and the transaction."""
+        runner = self.replicas[number]
+        while (transaction := self._begun(runner, amid)) is None:
+            self.turn()
+        del self.replicas[number]
         runner.membership._client.close()  # a static member: the group waits for it
         return runner, transaction
+
+    def _begun(self, runner, amid):
+        """Return a transaction that was begun, or None when the group has just begun another generation."""
+        self.tick()
+        deadline = time.monotonic() + PATIENCE
+        while (transaction := runner.engine.work()) is None:
+            assert time.monotonic() < deadline, "there is no work to be stopped in"
+            runner._read(0.2)
+        runner.transactions.begin()
+        try:
+            amid(runner, transaction)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.ILLEGAL_GENERATION:
+                raise
+            runner.transactions.abort()
+            runner.undo()
+            return None
+        return transaction
 
     def turn(self):
         self._turns += 1
@@ -147,6 +164,18 @@ def told(records):
     return {p: [(r.key, r.value[5:]) for r in records if r.partition == p] for p in range(PARTITIONS)}
 
 
+def in_time(runner, transaction):
+    """Send everything, offsets too: the commit is good whenever it comes."""
+    runner.transactions.send(transaction)
+    runner.transactions.offsets(runner._fenced(transaction))
+
+
+def too_early(runner, transaction):
+    """Send what others read, and stop before state and offsets."""
+    told = [r for r in transaction.produced if "changelog" not in r.topic]
+    runner.transactions.send(replace(transaction, produced=told))
+
+
 def disturbed(broker, calm, runner_class=SharingRunner):
     """Play with replicas that join, leave, and go on after their session has run out."""
     play = Play(broker, calm, runner_class)
@@ -157,14 +186,8 @@ def disturbed(broker, calm, runner_class=SharingRunner):
     play.until(play.spread)
     play.leave(3)
     play.until(play.spread)
-    early, accepted = play.freeze(1)
-    early.transactions.send(accepted)
-    early._fenced(accepted)
-    early.transactions.offsets(accepted)  # in time, so its commit is good whenever it comes
-    late, refused = play.freeze(2)
-    late.transactions.send(
-        replace(refused, produced=[r for r in refused.produced if "changelog" not in r.topic])
-    )
+    early, _ = play.freeze(1, in_time)
+    late, refused = play.freeze(2, too_early)
     play.until(lambda: play.given() == PARTITIONS)
     early.transactions.commit()
     play.until(play.spread)

@@ -34,27 +34,39 @@ def running_broker() -> Iterator[Settings]:
     Raises UnreachableError, with the end of the log, when one of them does not come up.
     """
     with ExitStack() as stack:
-        yield _started(stack)
+        yield _started(stack, PARTS)
 
 
-def _started(stack: ExitStack) -> Settings:
-    """Start both under ``stack``, on other ports when another process was quicker to take one."""
+def running_kafka() -> Iterator[Settings]:
+    """Start Kafka alone, for what needs no registry.
+
+    Raises UnreachableError, with the end of the log, when it does not come up.
+    """
+    with ExitStack() as stack:
+        yield _started(stack, PARTS[:1])
+
+
+def _started(stack: ExitStack, parts: tuple[str, ...]) -> Settings:
+    """Start the parts under ``stack``, on other ports when another process was quicker to take one."""
     for _ in range(ATTEMPTS - 1):
         with ExitStack() as attempt, suppress(UnreachableError):
-            settings = _attempt(attempt)
+            settings = _attempt(attempt, parts)
             stack.push(attempt.pop_all())
             return settings
-    return _attempt(stack)
+    return _attempt(stack, parts)
 
 
-def _attempt(stack: ExitStack) -> Settings:
+def _attempt(stack: ExitStack, parts: tuple[str, ...]) -> Settings:
     home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-")))
     kafka_port, registry_port = free_ports(2)
     settings = Settings(home=home, kafka_port=kafka_port, registry_port=registry_port)
-    processes = {part: stack.enter_context(_running(part, settings)) for part in PARTS}
-    _await("kafka", processes["kafka"], settings, kafka_answers)
-    _await("registry", processes["registry"], settings, registry_answers)
+    processes = {part: stack.enter_context(_running(part, settings)) for part in parts}
+    for part, process in processes.items():
+        _await(part, process, settings, _ANSWERS[part])
     return settings
+
+
+_ANSWERS = {"kafka": kafka_answers, "registry": registry_answers}
 
 
 def _await(
