@@ -94,7 +94,7 @@ def test_nothing_is_decided_before_the_fewest_blocks_and_all_is_at_the_most():
 
 def test_extreme_blocks_count_as_the_bound():
     assert FRESH.update(-1e9) == FRESH.update(-BOUND)
-    with pytest.raises(ValueError, match="not a number"):
+    with pytest.raises(ValueError, match="not finite"):
         FRESH.update(float("nan"))
     with pytest.raises(ValueError, match="margin < bound"):
         RolloutTest(margin=0.05, alpha=ALPHA, bound=0.03)
