@@ -47,7 +47,7 @@ from tests.laws.shop import HOUR, SHOP
 
 DATA_PLANE = (INGESTION, FEATURE_SERVICE, SERVING, MONITORING)
 PUBLIC = (VALIDATED, REJECTED, RECEIPTS, FEATURES, PREDICTIONS, PROFILES, OUTCOMES)
-PATIENCE = 60.0
+PATIENCE = 240.0
 READ_COMMITTED, READ_UNCOMMITTED = IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED
 
 
@@ -213,14 +213,14 @@ class KafkaRig(Rig):
         if commit:
             plain = producer(self.bootstrap)
             send(plain, records)
-            assert plain.flush(30) == 0
+            assert plain.flush(120) == 0
             return
         failing = producer(self.bootstrap, "conformance-producer")
-        failing.init_transactions(30)
+        failing.init_transactions(120)
         failing.begin_transaction()
         send(failing, records)
-        failing.flush(30)
-        failing.abort_transaction(30)
+        failing.flush(120)
+        failing.abort_transaction(120)
         self._markers_written({(r.topic, r.partition) for r in records})
 
     def _markers_written(self, places):
@@ -275,12 +275,12 @@ class KafkaRig(Rig):
     def _ends(self, places, isolation):
         latest = {TopicPartition(*place): OffsetSpec.latest() for place in places}
         asked = self._admin.list_offsets(latest, isolation_level=isolation)
-        return {(t.topic, t.partition): found.result(30).offset for t, found in asked.items()}
+        return {(t.topic, t.partition): found.result(120).offset for t, found in asked.items()}
 
 
 def _done(futures):
     for future in futures.values():
-        future.result(30)
+        future.result(120)
 
 
 class AbortingRunner(KafkaRunner):

@@ -29,7 +29,7 @@ COORDINATES = (
 )
 FLIGHTS = pipelines.find("flights", Path("pipelines")).model_copy(update={"name": "consumed"})
 TOPIC = PREDICTIONS.name("consumed")
-COMMITTED, PATIENCE = 20, 60
+COMMITTED, PATIENCE = 20, 240
 
 
 def written(settings, ids, *, commit):
@@ -39,18 +39,18 @@ def written(settings, ids, *, commit):
     told = example | {"entity_key": "UA:1", "scores": list(example["scores"].items())}
     rows = [told | {"event_id": event} for event in ids]
     columns = pa.RecordBatch.from_pylist(rows, schema=arrow_schema(catalogue.schema("Prediction")))
-    out.init_transactions(30)
+    out.init_transactions(120)
     out.begin_transaction()
     send(out, encoder.encode(PREDICTIONS, [Emit("Prediction", columns)], None, 0, 1, FLIGHTS))
-    out.flush(30)
-    out.commit_transaction(30) if commit else out.abort_transaction(30)
+    out.flush(120)
+    out.commit_transaction(120) if commit else out.abort_transaction(120)
 
 
 @pytest.fixture(scope="module")
 def predictions(broker):
     """Return the ids of the predictions that an app may see; an aborted transaction stands before the last one."""
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(30)
+    admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(120)
     ids = [f"e{n}" for n in range(COMMITTED)]
     written(broker, ids[:-1], commit=True)
     written(broker, ["never"], commit=False)

@@ -44,14 +44,14 @@ def stage(broker):
     topics = [t.name("letters") for t in (EVENTS, REJECTED, COMMANDS, PIPELINES)]
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
     for done in admin.create_topics([NewTopic(t, 1, 1) for t in topics]).values():
-        done.result(30)
+        done.result(120)
     told = {
         "pipeline": "letters", "tick": -1, "digest": FLIGHTS.digest, "definition": FLIGHTS.canonical(), "stages": [],
     }  # fmt: skip
     say(broker.bootstrap, registry, Said(PIPELINES, "PipelineRegistered", told), FLIGHTS)
     out = producer(broker.bootstrap)
     send(out, Encoder(registry).encode(REJECTED, [refused(registry)], None, 0, 1, FLIGHTS))
-    assert out.flush(30) == 0
+    assert out.flush(120) == 0
     return broker, registry
 
 

@@ -81,7 +81,7 @@ def table():
 
 @pytest.mark.parametrize(("label", "task"), TASKS.items())
 def test_every_row_is_answered_and_every_label_joined(headrace, root, label, task):
-    sent = json.loads(headrace("publish", task, str(root / "data.csv"), "--json", "--patience", "60"))
+    sent = json.loads(headrace("publish", task, str(root / "data.csv"), "--json", "--patience", "240"))
     labels = table()[label].drop_nulls().len()
     assert sent["records"] == ROWS + labels
     predictions, outcomes = (

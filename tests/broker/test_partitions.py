@@ -25,7 +25,7 @@ def test_another_number_of_partitions_is_refused_with_the_reason(broker):
 
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
     for done in admin.create_partitions([NewPartitions(EVENTS.name("steady"), 3)]).values():
-        done.result(30)
+        done.result(120)
     while len(admin.list_topics(timeout=10).topics[EVENTS.name("steady")].partitions) < 3:
         time.sleep(0.05)
     with pytest.raises(ConfigurationError, match="keys move"):

@@ -95,8 +95,8 @@ def test_a_service_that_cannot_start_is_named_with_the_command_that_shows_why(se
 
 def test_a_taken_port_is_said_with_its_variable_and_nothing_starts(platform, tmp_path):
     other = Platform(platform.settings.model_copy(update={"home": tmp_path / "other"}))
-    answers.wait_for_registry(platform.settings, 60)
-    answers.wait_for_kafka(platform.settings, 60)
+    answers.wait_for_registry(platform.settings, 240)
+    answers.wait_for_kafka(platform.settings, 240)
     with pytest.raises(ConfigurationError, match="HEADRACE_KAFKA_PORT"):
         other.start()
     assert not other.supervisor.running()
@@ -114,7 +114,7 @@ def _kafka_keeps_what_it_acknowledged_over_a_kill(platform):
     admin.create_topics([NewTopic("kept", 1)])["kept"].result()
     producer = Producer({"bootstrap.servers": platform.settings.bootstrap, "acks": "all"})
     producer.produce("kept", b"event")
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     before = platform.pids()["kafka"]
     platform.kill("kafka")
     assert answers.within(30, lambda: platform.pids().get("kafka", before) != before)

@@ -40,8 +40,8 @@ def stage(broker, request):
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
     topics = [NewTopic(t.name(definition.name), n, 1) for t, n in ((EVENTS, 2), (STEPS, 1))]
     for done in admin.create_topics(topics).values():
-        done.result(30)
-    target = Target(broker.bootstrap, MemoryRegistry(), patience=30)
+        done.result(120)
+    target = Target(broker.bootstrap, MemoryRegistry(), patience=240)
     with closing(Clock(definition, target)):
         yield definition, target
 

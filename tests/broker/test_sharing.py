@@ -25,7 +25,7 @@ from services.training.service import SERVICE as TRAINING
 broker = pytest.fixture(scope="module")(running_kafka)  # of its own, since it makes control topics
 PARTITIONS, STEPS, EVENTS_A_STEP = 6, 12, 60
 SHOP = definition(PARTITIONS)
-PATIENCE = 60.0
+PATIENCE = 240.0
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ class Play:
 
     def _say(self, records):
         send(self._plain, [Outgoing(*r[:2], *r[3:]) for r in records])
-        assert self._plain.flush(30) == 0
+        assert self._plain.flush(120) == 0
 
     def tick(self):
         """Let the clock say its next tick; return whether there was one."""
@@ -156,7 +156,7 @@ class Play:
 
 def done(futures):
     for future in futures.values():
-        future.result(30)
+        future.result(120)
 
 
 def told(records):

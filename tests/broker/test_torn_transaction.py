@@ -29,7 +29,7 @@ def story(kind, broker, topic):
     """Commit one record with a late EndTxn, abort another while it arrives; return what a reader sees."""
     client = AdminClient({"bootstrap.servers": broker.bootstrap})
     for created in client.create_topics([NewTopic(topic, 1, 1)]).values():
-        created.result(30)
+        created.result(120)
     with proxied(broker.kafka_port) as proxy:
         transactions = kind(f"{LOOPBACK}:{proxy.port}", topic, lambda: None, **HASTY)
         assert fence(transactions.producer, 30, always)

@@ -84,13 +84,13 @@ class Platform:
         self.supervisor.stop()
         forget(self.settings.home)
 
-    def wait_broker(self, seconds: float = 60.0) -> None:
+    def wait_broker(self, seconds: float = 180.0) -> None:
         """Return when Kafka and the registry answer; raise UnreachableError after ``seconds``."""
         answers.wait_for_kafka(self.settings, seconds)
         answers.wait_for_registry(self.settings, seconds)
 
     def wait_healthy(
-        self, seconds: float = 60.0, tell: Callable[[set[str]], None] = lambda _missing: None
+        self, seconds: float = 180.0, tell: Callable[[set[str]], None] = lambda _missing: None
     ) -> None:
         """Return when every service calls itself healthy.
 

@@ -21,7 +21,7 @@ from headrace.local.answers import kafka_answers, registry_answers, within
 from headrace.local.settings import LOOPBACK, Settings
 
 PARTS = ("kafka", "registry")
-PATIENCE = 60.0
+PATIENCE = 180.0
 ATTEMPTS = 3
 FIRST_PORT = 12_000
 EPHEMERAL = 32_768  # Linux gives ports from here on to outgoing connections (ip_local_port_range)
