@@ -1,6 +1,6 @@
 """``headrace event validate`` says of every event what ingestion's receipts say: without a broker, the same answer."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from shop import HOUR, SHOP
 
@@ -75,6 +75,9 @@ MANY = st.lists(st.tuples(st.sampled_from("abcd"), AMOUNTS, st.integers(-3 * HOU
 
 
 @given(MANY, st.sampled_from([1, 3, 1_000]))
+@example(
+    [("a", 0.0, 0), ("b", 0.0, 0)], 1
+)  # a warning about an event that a rule over several events refuses
 @settings(max_examples=20, deadline=None)
 def test_every_kind_of_rule_gets_the_same_answers_wherever_batches_are_cut(rows, cut):
     now = 50 * HOUR

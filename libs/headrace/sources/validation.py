@@ -185,14 +185,15 @@ def _checked(
 ) -> list[Answer]:
     ids = [str(i) for i in batch[definition.records[record].id].to_pylist()]
     entities = keys(definition.records[record], batch)
-    answers, rejected = [], set()
     violations = checker(definition, record)(batch, now)
-    for found in (*violations, *_repeated(definition, record, batch, ids, violations)):
-        verdict = "rejected" if found.severity == "reject" else "accepted"
+    violations = [*violations, *_repeated(definition, record, batch, ids, violations)]
+    rejected = {row for v in violations if v.severity == "reject" for row in v.rows.tolist()}
+    answers = []
+    for found in violations:
         for row, actual in zip(found.rows.tolist(), found.actual, strict=True):
+            verdict = "rejected" if row in rejected else "accepted"  # of the event, whichever rule speaks
             told = (found.rule, found.severity, found.path, found.expected, actual, found.hint)
             answers.append(Answer(numbers[row], ids[row], entities[row], verdict, *told))
-            rejected |= {row} if verdict == "rejected" else set()
     accepted = [
         Answer(numbers[r], ids[r], entities[r], "accepted") for r in range(len(ids)) if r not in rejected
     ]
