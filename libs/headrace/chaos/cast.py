@@ -125,8 +125,8 @@ class Cast:
         return str(self.log / f"{service}.points")
 
     def state(self, service: str) -> Path:
-        """Return where a service that leaves in peace writes the digests of its state."""
-        return self.log / f"{service}.state.json"
+        """Return where the last life of a service writes the digests of its state, if it leaves in peace."""
+        return self.log / f"{service}.{self._current[service]}.state.json"
 
     # -- the run ------------------------------------------------------------------------------------
 

@@ -23,6 +23,11 @@ def noted() -> list[Engine]:
     return held
 
 
+def decided(engines: list[Engine]) -> bool:
+    """Tell whether a service knows its state: not so when it was told to leave before it learnt of its last commit."""
+    return all(lane.progress == lane.saved for engine in engines for lane in engine.lanes.values())
+
+
 def digests(engines: list[Engine]) -> dict[str, str]:
     """Return sha256 over the sorted rows of ``partition/table``; rows as JSON, bytes in hex, maps as pairs."""
     found = {}

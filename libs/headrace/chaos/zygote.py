@@ -74,7 +74,8 @@ def become(spec: Spec) -> None:
 
         mutants.plug_in(spec["mutant"])
     runpy.run_module(f"services.{spec['service']}", run_name="__main__", alter_sys=True)
-    Path(spec["state"]).write_text(json.dumps(state.digests(noted)))
+    if state.decided(noted):
+        Path(spec["state"]).write_text(json.dumps(state.digests(noted)))
 
 
 if __name__ == "__main__":
