@@ -178,10 +178,13 @@ class Cast:
         """Ask every service to leave in peace; raise HeadraceError when one does not."""
         for faults in self._faults.values():
             faults.clear()
+        self._due.clear()  # a kill that was due would take the last word from who is leaving
         for number in list(self._actors):
             actor = self._actors[number]
             actor.left = True
-            self._send(number, signal.SIGKILL if actor.zombie or actor.stopped else signal.SIGTERM)
+            self._send(number, signal.SIGKILL if actor.zombie else signal.SIGTERM)
+            if actor.stopped and not actor.zombie:
+                self._send(number, signal.SIGCONT)
         deadline = time.monotonic() + patience
         while self._actors and time.monotonic() < deadline:
             self.turn()

@@ -74,8 +74,8 @@ def become(spec: Spec) -> None:
 
         mutants.plug_in(spec["mutant"])
     runpy.run_module(f"services.{spec['service']}", run_name="__main__", alter_sys=True)
-    if state.decided(noted):
-        Path(spec["state"]).write_text(json.dumps(state.digests(noted)))
+    told = state.digests(noted) if state.decided(noted) else {"unknown": "its last commit had no answer"}
+    Path(spec["state"]).write_text(json.dumps(told))
 
 
 if __name__ == "__main__":
