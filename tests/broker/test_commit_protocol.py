@@ -6,11 +6,10 @@ from threading import Event
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from conformance import orders
-from rigs import INGESTION, KafkaRig, fresh_name
+from rigs import INGESTION, AbortingRunner, KafkaRig, fresh_name, never
 
 from headrace.bus import transactions
 from headrace.bus.errors import ReplacedError
-from headrace.bus.runner import KafkaRunner
 from headrace.bus.transactions import FAILURES, Transactions
 from headrace.contracts.topics import EVENTS, LEDGER, REJECTED, VALIDATED
 from headrace.testing.broker import running_broker
@@ -83,23 +82,10 @@ class Torn(Transactions):
 
 
 def run_with(kind, rig):
-    class Runner(KafkaRunner):
+    class Runner(AbortingRunner):
         transactions_class = kind
 
-        def __init__(self, *args):
-            super().__init__(*args)
-            self.ends = {}
-
-        def reads(self):
-            return self._consumer.assignment()
-
-        def _taken(self, found):
-            found = list(found)
-            self.ends |= {(m.topic(), m.partition()): m.offset() for m in found if m.error()}
-            return super()._taken(found)
-
-    runner = Runner(rig.bootstrap, rig.engine(INGESTION, 7))
-    return rig.started(runner, None)
+    return rig.started(Runner(rig.bootstrap, rig.engine(INGESTION, 7)), never)
 
 
 def every_row_ended_once(rig, raw):

@@ -9,12 +9,23 @@ HOUR = 60 * MINUTE
 TIME = {"type": "long", "logicalType": "timestamp-micros"}
 
 
-def _record(name, *fields):
+def record(name, *fields):
+    """Return an Avro record schema."""
     return {"type": "record", "name": name, "fields": [{"name": n, "type": t} for n, t in fields]}
 
 
-TOSS = _record("Toss", ("toss_id", "string"), ("at", TIME), ("bias", "double"))
-SIDE = _record("Side", ("side_id", "string"), ("toss_id", "string"), ("at", TIME), ("side", "string"))
+TOSS = record("Toss", ("toss_id", "string"), ("at", TIME), ("bias", "double"))
+SIDE = record("Side", ("side_id", "string"), ("toss_id", "string"), ("at", TIME), ("side", "string"))
+
+
+def tossed(toss, side):
+    """Return the two record types of a coin's pipeline, by their contracts."""
+    return {
+        "Toss": {"contract": toss, "role": "event", "id": "toss_id", "key": ["toss_id"], "time": "at"},
+        "Side": {
+            "contract": side, "role": "label", "id": "side_id", "key": ["toss_id"], "time": "at", "joins": "toss_id",
+        },
+    }  # fmt: skip
 
 
 def pipeline(**changes):
@@ -24,13 +35,7 @@ def pipeline(**changes):
             "name": "coins",
             "task": "binary",
             "clock": {"kind": "source", "step": "1h"},
-            "records": {
-                "Toss": {"contract": TOSS, "role": "event", "id": "toss_id", "key": ["toss_id"], "time": "at"},
-                "Side": {
-                    "contract": SIDE, "role": "label", "id": "side_id", "key": ["toss_id"], "time": "at",
-                    "joins": "toss_id",
-                },
-            },
+            "records": tossed(TOSS, SIDE),
             "label": {"record": "Side", "sql": "side", "classes": ["tail", "head"], "maturity": "2h"},
             "features": {"rows": [{"name": "bias", "sql": "bias"}]},
             "estimator": {"path": "sklearn.linear_model:LogisticRegression"},

@@ -2,20 +2,12 @@
 
 import random
 
-from headrace.pipeline.definition import Definition
+import coins
+from coins import HOUR, MINUTE, TIME, record, tossed
 
-MINUTE = 60_000_000
-HOUR = 60 * MINUTE
-TIME = {"type": "long", "logicalType": "timestamp-micros"}
 MINTS = ("east", "west")
-
-
-def _record(name, *fields):
-    return {"type": "record", "name": name, "fields": [{"name": n, "type": t} for n, t in fields]}
-
-
-TOSS = _record("Toss", ("toss_id", "string"), ("mint", "string"), ("at", TIME), ("bias", "double"))
-SIDE = _record(
+TOSS = record("Toss", ("toss_id", "string"), ("mint", "string"), ("at", TIME), ("bias", "double"))
+SIDE = record(
     "Side",
     ("side_id", "string"),
     ("toss_id", "string"),
@@ -27,18 +19,10 @@ SIDE = _record(
 
 def pipeline(**changes):
     """Return the definition, with hour-long steps and blocks; a coin that rolls more than 15 seconds is a head."""
-    return Definition.model_validate(
-        {
+    return coins.pipeline(
+        **{
             "name": "mints",
-            "task": "binary",
-            "clock": {"kind": "source", "step": "1h"},
-            "records": {
-                "Toss": {"contract": TOSS, "role": "event", "id": "toss_id", "key": ["toss_id"], "time": "at"},
-                "Side": {
-                    "contract": SIDE, "role": "label", "id": "side_id", "key": ["toss_id"], "time": "at",
-                    "joins": "toss_id",
-                },
-            },
+            "records": tossed(TOSS, SIDE),
             "label": {
                 "record": "Side", "sql": "CASE WHEN rolled > 15 THEN 'head' ELSE 'tail' END",
                 "classes": ["tail", "head"], "maturity": "2h",
@@ -54,10 +38,6 @@ def pipeline(**changes):
                      "aggregate": "mean", "window": "1h", "tile": "10m"},
                 ],
             },
-            "estimator": {"path": "sklearn.linear_model:LogisticRegression"},
-            "prior": {"tail": 0.5, "head": 0.5},
-            "training": {"train_after": 100, "cooldown": "2h", "holdout": "1h"},
-            "gates": {"min_rows": 10, "max_worse": 1.0},
             "rollout": {"mode": "direct", "block": "1h"},
         }
         | changes

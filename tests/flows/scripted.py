@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 import pyarrow as pa
+from coins import TIME, record
 
 from headrace.bus.service import Emit, Input, Service, Step
 from headrace.contracts.arrow import arrow_schema
@@ -13,15 +14,8 @@ from headrace.models.deployed import Deployed, fold
 from headrace.pipeline.definition import Definition
 
 DAY = 86_400_000_000
-TIME = {"type": "long", "logicalType": "timestamp-micros"}
-
-
-def _record(name, *fields):
-    return {"type": "record", "name": name, "fields": [{"name": n, "type": t} for n, t in fields]}
-
-
-BET = _record("Bet", ("bet_id", "string"), ("at", TIME), ("lost", "double"), ("challenger_lost", "double"))
-END = _record("End", ("end_id", "string"), ("bet_id", "string"), ("at", TIME))
+BET = record("Bet", ("bet_id", "string"), ("at", TIME), ("lost", "double"), ("challenger_lost", "double"))
+END = record("End", ("end_id", "string"), ("bet_id", "string"), ("at", TIME))
 
 
 def pipeline(**changes):
