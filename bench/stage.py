@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from headrace.bus.schemas import codec, record_schema, subject
 from headrace.contracts.frame import frame
 from headrace.contracts.topics import DEPLOYMENTS, EVENTS, TICKS
 from headrace.errors import HeadraceError
+from headrace.local import answers
 from headrace.local.settings import Settings
 from headrace.models import skops_store
 from headrace.models.artifact import unpack
@@ -43,7 +43,7 @@ PEERS = Path(__file__).parent / "peers"
 STAGES = ("ingestion", "features", "serving")
 SCORES, REFUSALS = "bench.scores.v1", "bench.refusals.v1"
 TRAINING_EVENTS = 20_000
-PATIENCE, PAUSE, STOP_SECONDS = 60.0, 0.2, 20.0
+PATIENCE, STOP_SECONDS = 60.0, 20.0
 
 
 @dataclass
@@ -205,11 +205,8 @@ def service(name: str) -> list[str]:
 
 def within(seconds: float, what: str, done: Callable[[], bool]) -> None:
     """Return when ``done`` says so; raise HeadraceError with ``what`` after ``seconds``."""
-    end = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > end:
-            raise HeadraceError(what, f"waited {seconds:g} s")
-        time.sleep(PAUSE)
+    if not answers.within(seconds, done):
+        raise HeadraceError(what, f"waited {seconds:g} s")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
