@@ -8,21 +8,21 @@ from headrace.bus import chunks
 from headrace.bus.books import Books
 from headrace.bus.changelog import plain, read
 from headrace.bus.encode import Encoder
-from headrace.bus.errors import BrokenRecordError, HandlerError, UnansweredError
+from headrace.bus.errors import BrokenRecordError
 from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming, Transaction
 from headrace.bus.schemas import Registry, codec, record_schema
 from headrace.bus.service import Artifacts, Service
 from headrace.bus.skips import ORDER, Skip, Skips
+from headrace.bus.turns import Key, Turns
 from headrace.contracts.frame import unframe
 from headrace.contracts.topics import COMMANDS, CONTROL_TOPICS, EVENTS, LEDGER, PIPELINES, TICKS, Topic
 from headrace.pipeline.definition import Definition
 
 Fields = dict[str, Any]
-ROWS_PER_TRANSACTION = 65_536
 
 
-class Engine:
+class Engine(Turns):
     """The lanes of one replica of a service, and the books they share."""
 
     def __init__(
@@ -35,6 +35,7 @@ class Engine:
         replica: tuple[int, int] = (0, 1),
         proven: Collection[Skip] | None = None,
     ) -> None:
+        super().__init__()
         self.service, self.registry, self._artifacts = service, registry, artifacts
         self._encoder = Encoder(registry)
         self.max_batch, self._replica = max_batch, replica
@@ -44,8 +45,6 @@ class Engine:
         self._control = {t.name(): t for t in CONTROL_TOPICS}
         self._seen: dict[str, list[tuple[str, int, str, Fields]]] = {}
         self._definitions: dict[str, Definition] = {}
-        self._working: set[tuple[str, int]] = set()
-        self.stopped: dict[tuple[str, int], HandlerError | UnansweredError] = {}
         self.shares = (
             False  # whether lanes of other replicas may come here, with ticks that are open only there
         )
@@ -188,55 +187,20 @@ class Engine:
 
     # -- transactions out ---------------------------------------------------------------------------
 
-    def work(self) -> Transaction | None:
-        """Return the next transaction, or None when nothing can be done yet.
+    def _keys(self) -> Iterable[Key]:
+        return self.lanes
 
-        Every transaction must be ended by :meth:`commit` or :meth:`rollback` before the next call.
+    def _at(self, key: Key) -> list[Lane]:
+        return [self.lanes[key]]
 
-        Raises:
-            HandlerError, UnansweredError: when no lane is left that works.
-        """
-        self.go_on_or_raise()
-        transaction = Transaction()
-        for key, lane in self.lanes.items():
-            try:
-                while (
-                    key not in self.stopped
-                    and transaction.rows < ROWS_PER_TRANSACTION
-                    and lane.work(transaction, self.max_batch)
-                ):
-                    self._working.add(key)
-            except (HandlerError, UnansweredError) as error:
-                self._stop(key, error)
-                return self.work()
-        for key in self._working:
-            self.lanes[key].seal(transaction)
-        return transaction if self._working else None
-
-    def _stop(self, key: tuple[str, int], error: HandlerError | UnansweredError) -> None:
-        """Stop a lane whose handler fails, its offset unmoved; the others do their work again without it."""
-        self._working.add(key)
-        self.rollback()
-        self.stopped[key] = error
+    def _advance(self, key: Key, transaction: Transaction) -> bool:
+        return self.lanes[key].work(transaction, self.max_batch)
 
     def go_on_or_raise(self) -> None:
         """Raise the error of a stopped lane when no lane is left that works, and no order can be waiting unread."""
         heard = self._heard or not self._may_skip
         if self.stopped and heard and len(self.stopped) == len(self.lanes):
             raise next(reversed(self.stopped.values()))
-
-    def commit(self) -> None:
-        """Keep what the last transaction did."""
-        for key in self._working:
-            self.lanes[key].commit()
-        self._working.clear()
-        self.forget()
-
-    def rollback(self) -> None:
-        """Undo what the last transaction did; the same input is handled again."""
-        for key in self._working:
-            self.lanes[key].rollback()
-        self._working.clear()
 
     def forget(self) -> None:
         """Drop from the books what every lane has closed."""

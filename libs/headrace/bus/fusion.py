@@ -7,7 +7,7 @@ to the other between any two transactions. A lean chain does not write the topic
 and digests still stand in the ledger, and a replay makes their records again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,17 +15,15 @@ from headrace.bus.books import Books
 from headrace.bus.changelog import plain
 from headrace.bus.chunks import handed_over
 from headrace.bus.encode import Typed
-from headrace.bus.engine import ROWS_PER_TRANSACTION, Engine
-from headrace.bus.errors import HandlerError, UnansweredError
+from headrace.bus.engine import Engine
 from headrace.bus.lane import Lane
 from headrace.bus.queues import Queue
 from headrace.bus.records import Incoming, Transaction
 from headrace.bus.service import Selection, Service
+from headrace.bus.turns import Key, Turns
 from headrace.contracts import catalogue
 from headrace.contracts.topics import EVENTS, LEDGER, PIPELINES, Topic
 from headrace.errors import ConfigurationError
-
-Key = tuple[str, int]
 
 
 def links(services: Sequence[Service]) -> list[Topic]:
@@ -49,19 +47,18 @@ def links(services: Sequence[Service]) -> list[Topic]:
     return found[1:]
 
 
-class FusedEngine:
+class FusedEngine(Turns):
     """A chain of engines that works like one; the first member reads the log, the others what it hands them."""
 
     def __init__(self, members: Sequence[Engine], *, lean: bool = False) -> None:
+        super().__init__()
         self.members, self.lean = list(members), lean
         self.links = links([m.service for m in members])
         self.service, self.registry = members[0].service, members[0].registry
-        self.stopped: dict[Key, HandlerError | UnansweredError] = {}
         for member in self.members:
             member.stopped = self.stopped  # an order to skip a record lets all of them go on
         self._unread: set[tuple[str, int]] = set()
         self._finished: list[tuple[str, int]] = []
-        self._working: set[Key] = set()
         self._lent: list[tuple[Books, dict[str, Any]]] = []
 
     @property
@@ -93,7 +90,7 @@ class FusedEngine:
         """
         opened = [lane for m in self.members for lane in m.open_pipeline(pipeline)]
         for key in (k for k in self.members[0].lanes if k[0] == pipeline):
-            self._connect(self._chain(key))
+            self._connect(self._at(key))
         if self.lean:
             self._refuse_readers(pipeline)
         return opened
@@ -144,9 +141,6 @@ class FusedEngine:
 
     # -- the chain ----------------------------------------------------------------------------------
 
-    def _chain(self, key: Key) -> list[Lane]:
-        return [m.lanes[key] for m in self.members]
-
     def _connect(self, chain: Sequence[Lane]) -> None:
         """Let each lane hand what it writes to those that take it, and its ledger entries to all after it."""
         for place, lane in enumerate(chain):
@@ -169,31 +163,19 @@ class FusedEngine:
 
     # -- transactions out ---------------------------------------------------------------------------
 
-    def work(self) -> Transaction | None:
-        """Return the next transaction of all members, or None when nothing can be done yet.
+    def _keys(self) -> Iterable[Key]:
+        return self.members[0].lanes
 
-        Raises:
-            HandlerError, UnansweredError: when no partition is left that works.
-        """
+    def _at(self, key: Key) -> list[Lane]:
+        return [m.lanes[key] for m in self.members]
+
+    def go_on_or_raise(self) -> None:
+        """Raise the error of a stopped partition when none is left that works."""
         self.members[0].go_on_or_raise()
-        transaction = Transaction()
-        for key in self.members[0].lanes:
-            try:
-                while (
-                    key not in self.stopped
-                    and transaction.rows < ROWS_PER_TRANSACTION
-                    and self._advance(self._chain(key), transaction)
-                ):
-                    self._working.add(key)
-            except (HandlerError, UnansweredError) as error:
-                self._stop(key, error)
-                return self.work()
-        for key in self._working:
-            self._seal(self._chain(key), transaction)
-        return transaction if self._working else None
 
-    def _advance(self, chain: Sequence[Lane], transaction: Transaction) -> bool:
+    def _advance(self, key: Key, transaction: Transaction) -> bool:
         """Empty what lies between the members, let the first do one piece when they are even, empty it again."""
+        chain = self._at(key)
         moved = self._drain(chain, transaction)
         if self._even(chain):
             moved |= chain[0].work(transaction, self.members[0].max_batch)
@@ -218,39 +200,28 @@ class FusedEngine:
             for lane in chain[1:]
         )
 
-    def _seal(self, chain: Sequence[Lane], transaction: Transaction) -> None:
-        for lane in chain:
-            lane.seal(transaction)
-        for lane in chain[1:] if not self.lean else ():
+    def _seal(self, key: Key, transaction: Transaction) -> None:
+        super()._seal(key, transaction)
+        for lane in self._at(key)[1:] if not self.lean else ():
             if lane.queues[0].took_handed_over:
                 transaction.tails[lane.queues[0].name, lane.partition] = lane.service.name
-
-    def _stop(self, key: Key, error: HandlerError | UnansweredError) -> None:
-        """Stop all members' lanes of a partition when a handler fails in one of them."""
-        self._working.add(key)
-        self.rollback()
-        self.stopped[key] = error
 
     def commit(self) -> None:
         """Keep what the last transaction did."""
         self._lent.clear()
-        for lane in self._touched():
-            lane.commit()
-        for member in self.members:
-            member.forget()
+        super().commit()
 
     def rollback(self) -> None:
         """Undo what the last transaction did; the same input is handled again."""
         for books, entry in self._lent:
             books.take_back(entry)
         self._lent.clear()
-        for lane in self._touched():
-            lane.rollback()
+        super().rollback()
 
-    def _touched(self) -> list[Lane]:
-        found = [lane for key in self._working for lane in self._chain(key)]
-        self._working.clear()
-        return found
+    def forget(self) -> None:
+        """Drop from the books what every lane has closed."""
+        for member in self.members:
+            member.forget()
 
 
 def _hand_over(queue: Queue, parts: Sequence[Typed]) -> None:

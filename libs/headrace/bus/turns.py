@@ -1,0 +1,90 @@
+"""How the lanes of an engine take their turns in one transaction, and what becomes of one whose handler fails."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+from headrace.bus.errors import HandlerError, UnansweredError
+from headrace.bus.lane import Lane
+from headrace.bus.records import Transaction
+
+Key = tuple[str, int]
+ROWS_PER_TRANSACTION = 65_536
+
+
+class Turns(ABC):
+    """What takes turns is a pipeline's partition: one lane of a service, or those of a fused chain."""
+
+    def __init__(self) -> None:
+        self.stopped: dict[Key, HandlerError | UnansweredError] = {}
+        self._working: set[Key] = set()
+
+    @abstractmethod
+    def _keys(self) -> Iterable[Key]:
+        """Return the pipelines and partitions, in the order of their turns."""
+
+    @abstractmethod
+    def _at(self, key: Key) -> Sequence[Lane]:
+        """Return the lanes of a pipeline's partition."""
+
+    @abstractmethod
+    def _advance(self, key: Key, transaction: Transaction) -> bool:
+        """Do the next piece of work of a partition; return False when there is none."""
+
+    @abstractmethod
+    def go_on_or_raise(self) -> None:
+        """Raise the error of a stopped partition when none is left that works."""
+
+    def work(self) -> Transaction | None:
+        """Return the next transaction, or None when nothing can be done yet.
+
+        Every transaction must be ended by :meth:`commit` or :meth:`rollback` before the next call.
+
+        Raises:
+            HandlerError, UnansweredError: when no partition is left that works.
+        """
+        self.go_on_or_raise()
+        transaction = Transaction()
+        for key in self._keys():
+            try:
+                while (
+                    key not in self.stopped
+                    and transaction.rows < ROWS_PER_TRANSACTION
+                    and self._advance(key, transaction)
+                ):
+                    self._working.add(key)
+            except (HandlerError, UnansweredError) as error:
+                self._stop(key, error)
+                return self.work()
+        for key in self._working:
+            self._seal(key, transaction)
+        return transaction if self._working else None
+
+    def _seal(self, key: Key, transaction: Transaction) -> None:
+        for lane in self._at(key):
+            lane.seal(transaction)
+
+    def _stop(self, key: Key, error: HandlerError | UnansweredError) -> None:
+        """Stop a partition whose handler fails, its offset unmoved; the others do their work again without it."""
+        self._working.add(key)
+        self.rollback()
+        self.stopped[key] = error
+
+    def commit(self) -> None:
+        """Keep what the last transaction did."""
+        for lane in self._touched():
+            lane.commit()
+        self.forget()
+
+    def rollback(self) -> None:
+        """Undo what the last transaction did; the same input is handled again."""
+        for lane in self._touched():
+            lane.rollback()
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Drop from the books what every lane has closed."""
+
+    def _touched(self) -> list[Lane]:
+        found = [lane for key in self._working for lane in self._at(key)]
+        self._working.clear()
+        return found
