@@ -124,6 +124,7 @@ class KafkaRunner:
         """Restore the lanes of a pipeline and begin to read it where its state was left."""
         wanted = self._books(pipeline)
         for lane in self.engine.open_pipeline(pipeline):
+            self._await_settled(lane)
             self._restore(lane)
             wanted += self._inputs(lane)
         self._assign(wanted)
@@ -132,14 +133,16 @@ class KafkaRunner:
         return [TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in self.engine.book_topics(pipeline)]
 
     def _restore(self, lane: Lane) -> None:
-        """Give a lane its state, once nothing of its former owner is under way: that may have been a fused chain."""
         reach("during-restore")
+        for records, _ in parts(self._bootstrap, lane.changelog, lane.partition):
+            self.engine.restore(lane, records)
+
+    def _await_settled(self, lane: Lane) -> None:
+        """Wait until nothing of a lane's former owner is under way: that may have been a fused chain."""
         if not within(SETTLED, partial(self._settled, lane)):
             raise UnreachableError(
                 f"a transaction on {lane.changelog}/{lane.partition} does not end", f"waited {SETTLED:g} s"
             )
-        for records, _ in parts(self._bootstrap, lane.changelog, lane.partition):
-            self.engine.restore(lane, records)
 
     def _settled(self, lane: Lane) -> bool:
         """Tell whether no transaction is open on a lane's changelog."""
