@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, Producer, TopicPartition
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import decode_plain
 from headrace.bus.failpoints import reach
-from headrace.bus.kafka import consumer, incoming, producer, read_from, received, send
+from headrace.bus.kafka import answered, consumer, incoming, producer, read_from, received, send
 from headrace.bus.records import Incoming
 from headrace.bus.schemas import Registry
 from headrace.bus.service import Artifacts, Emit
@@ -81,7 +81,8 @@ class EffectsWorker:
         writer = producer(self._settings.bootstrap, self._group)
         watched = Watched()
         watched.call(lambda: writer.init_transactions(30), 60)
-        committed = client.committed([TopicPartition(self._requests, 0)], 30)[0].offset
+        asked = [TopicPartition(self._requests, 0)]
+        committed = answered(lambda: client.committed(asked, 30), 30)[0].offset
         start = committed if committed >= 0 else OFFSET_BEGINNING
         client.assign([
             TopicPartition(PIPELINES.name(), 0, OFFSET_BEGINNING),

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -23,6 +23,7 @@ from headrace.errors import UnreachableError
 LOG = logging.getLogger("headrace.bus")
 CLIENT = logging.getLogger("headrace.kafka")  # what the client says of its connections
 CLIENT.addHandler(logging.NullHandler())  # unless a service sends its logs somewhere, nobody wants to read it
+Answer = TypeVar("Answer")
 Going = Callable[[], bool]
 Delivered = Callable[[KafkaError | None, Message], None]
 _NOBODY: Mapping[int, Delivered] = {}
@@ -82,6 +83,22 @@ _PASSING = {
     KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001 -- the client reconnects by itself
     KafkaError._TRANSPORT,  # noqa: SLF001
     KafkaError._RESOLVE,  # noqa: SLF001
+}
+
+# What a broker says while its partitions and coordinators move; the client marks none of it as worth another try.
+_MOVED = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.UNSTABLE_OFFSET_COMMIT,
+    KafkaError.NETWORK_EXCEPTION,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError._TIMED_OUT,  # noqa: SLF001
+    KafkaError._WAIT_COORD,  # noqa: SLF001
 }
 
 
@@ -188,6 +205,23 @@ def fence(writer: Producer, timeout: float, going: Going) -> bool:
         else:
             return True
     return False
+
+
+def answered(ask: Callable[[], Answer], patience: float) -> Answer:
+    """Ask until the broker answers: a coordinator that has moved, or a leader that has, asks for another try.
+
+    Raises:
+        KafkaException: after ``patience`` seconds without an answer, or when asking again would not help.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _MOVED | _PASSING or time.monotonic() > deadline:
+                raise
+            LOG.info("asking again: %s", error)
+            time.sleep(0.1)
 
 
 def read_all(bootstrap: str, topic: str, partition: int) -> list[Incoming]:

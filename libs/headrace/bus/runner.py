@@ -18,6 +18,7 @@ from headrace.bus.kafka import (
     CLIENT,
     Going,
     always,
+    answered,
     consumer,
     fence,
     incoming,
@@ -147,12 +148,13 @@ class KafkaRunner:
     def _settled(self, lane: Lane) -> bool:
         """Tell whether no transaction is open on a lane's changelog."""
         place = TopicPartition(lane.changelog, lane.partition)
-        ends = [
-            self._admin.list_offsets({place: OffsetSpec.latest()}, isolation_level=level)[place]
-            for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
-        ]
-        stable, end = (found.result(10).offset for found in ends)
-        return bool(stable == end)
+        levels = (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
+        stable, end = (answered(partial(self._end, place, level), SETTLED) for level in levels)
+        return stable == end
+
+    def _end(self, place: TopicPartition, level: IsolationLevel) -> int:
+        found = self._admin.list_offsets({place: OffsetSpec.latest()}, isolation_level=level)[place]
+        return int(found.result(10).offset)
 
     def _inputs(self, lane: Lane, patience: float = 30.0) -> list[TopicPartition]:
         """Return where a lane's inputs go on, and tell the lane.
@@ -163,7 +165,8 @@ class KafkaRunner:
         """
         asked = [TopicPartition(q.name, q.partition) for q in lane.queues]
         starts = []
-        for found in self._member(lane.service.name).committed(asked, patience) if asked else []:
+        member = self._member(lane.service.name)
+        for found in answered(lambda: member.committed(asked, patience), patience) if asked else []:
             start = max(found.offset, 0)
             lane.resume(found.topic, found.partition, start)
             starts.append(TopicPartition(found.topic, found.partition, start or OFFSET_BEGINNING))
