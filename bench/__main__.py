@@ -3,13 +3,15 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import environment, results
+from bench import broker, environment, results
 from bench.harness import Run, run
 from bench.latency import latency
 from bench.rows import BASE, Row, rows
@@ -49,7 +51,9 @@ def _arguments() -> argparse.Namespace:
 
 def _main(asked: argparse.Namespace) -> None:
     settings = Settings()
-    chosen = _chosen(asked, rows(settings.home / "bench" / "peers" / "bin" / "python"))
+    known = rows(settings.home / "bench" / "peers" / "bin" / "python")
+    names = _chosen(asked, [*(row.name for row in known), broker.NAME])
+    chosen = [row for row in known if row.name in names]
     count = QUICK_EVENTS if asked.quick else asked.events
     kept = results.Kept(
         settings.home / "bench" / "runs.json", settings.root, fresh=asked.fresh or asked.quick
@@ -57,7 +61,9 @@ def _main(asked: argparse.Namespace) -> None:
     if any(row.peer for row in chosen):
         OUT.print("making the peers' environment, where it is missing")
         environment.python(settings.home)
-    measured = [_measured(row, count, 1 if asked.quick else asked.runs, kept) for row in chosen]
+    times = 1 if asked.quick else asked.runs
+    measured = [_measured(row, count or row.events, times, kept) for row in chosen]
+    measured += [_broker(count or broker.EVENTS, times, kept)] if broker.NAME in names else []
     report: dict[str, Any] = {
         "rows": results.with_ratios(measured),
         "latency": _latency(chosen) if asked.latency else [],
@@ -74,29 +80,40 @@ def _main(asked: argparse.Namespace) -> None:
         raise CheckError(f"outputs are not the oracle's: {', '.join(bad)}", "see lost, duplicated, wrong")
 
 
-def _chosen(asked: argparse.Namespace, known: list[Row]) -> list[Row]:
-    names = asked.only or (QUICK_ROWS if asked.quick else [row.name for row in known])
-    if strange := sorted(set(names) - {row.name for row in known}):
-        raise UsageError(f"no row {strange[0]}", f"there are {', '.join(row.name for row in known)}")
-    return [row for row in known if row.name in names]
+def _chosen(asked: argparse.Namespace, known: list[str]) -> list[str]:
+    names = asked.only or (QUICK_ROWS if asked.quick else known)
+    if strange := sorted(set(names) - set(known)):
+        raise UsageError(f"no row {strange[0]}", f"there are {', '.join(known)}")
+    return list(names)
 
 
-def _measured(row: Row, count: int | None, times: int, kept: results.Kept) -> dict[str, Any]:
+def _measured(row: Row, events: int, times: int, kept: results.Kept) -> dict[str, Any]:
     """Run a row until it has its runs; one that cannot run here says why."""
-    events = count or row.events
-    runs: list[Run] = kept.of(row.name, events)[:times]
-    missing: str | None = None
-    while not missing and len(runs) < times:
-        OUT.print(f"{row.name}: run {len(runs) + 1} of {times}, {events:,} events")
+    found, missing = _runs(row.name, events, times, kept, lambda: asdict(run(row, events)))
+    return results.told(row, [Run(**r) for r in found], missing)
+
+
+def _broker(events: int, times: int, kept: results.Kept) -> dict[str, Any]:
+    found, missing = _runs(broker.NAME, events, times, kept, lambda: asdict(broker.flow(events)))
+    return results.of_broker([broker.Flow(**r) for r in found], missing)
+
+
+def _runs(
+    name: str, events: int, times: int, kept: results.Kept, once: Callable[[], dict[str, Any]]
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return the runs of a row, those before an interruption first, and why there are no more."""
+    place = f"{name}, {events} events"
+    runs: list[dict[str, Any]] = (kept.of(place) or [])[:times]
+    while len(runs) < times:
+        OUT.print(f"{name}: run {len(runs) + 1} of {times}, {events:,} events")
         try:
-            runs.append(run(row, events))
+            runs.append(once())
         except HeadraceError as error:
-            missing = f"failed: {error.what}"
-            OUT.print(missing, error.why)
-        else:
-            kept.add(row.name, runs[-1])
-            OUT.print(f"  {runs[-1]}")
-    return results.told(row, runs, missing)
+            OUT.print(f"failed: {error.what}", error.why)
+            return runs, f"failed: {error.what}"
+        kept.keep(place, runs)
+        OUT.print(f"  {runs[-1]}")
+    return runs, None
 
 
 def _latency(chosen: list[Row]) -> list[dict[str, Any]]:

@@ -18,6 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 PIPELINE = Path(__file__).parent / "pipeline"
+PARTITIONS = 6
+RECORD_BYTES = 72  # of a framed event, on average
 KEYS = 10_000
 SEED = 4
 REFUSED, TWICE = 0.01, 0.001

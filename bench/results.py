@@ -4,10 +4,11 @@ import json
 import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.broker import NAME as BROKER
+from bench.broker import Flow
 from bench.harness import Run
 from bench.rows import BASE, Row
 
@@ -15,24 +16,22 @@ BEGIN, END = "<!-- BENCH -->", "<!-- /BENCH -->"
 
 
 class Kept:
-    """Runs by row in a file; those of another commit are forgotten."""
+    """What was measured, in a file, by name; figures of another commit are forgotten."""
 
     def __init__(self, path: Path, root: Path, *, fresh: bool = False) -> None:
         self._path, self._commit = path, _commit(root)
         held = json.loads(path.read_text()) if path.exists() and not fresh else {}
-        self._runs: dict[str, list[dict[str, Any]]] = (
-            held["runs"] if held.get("commit") == self._commit else {}
-        )
+        self._held: dict[str, Any] = held["held"] if held.get("commit") == self._commit else {}
 
-    def of(self, row: str, events: int) -> list[Run]:
-        """Return the runs of a row on so many events."""
-        return [Run(**r) for r in self._runs.get(row, []) if r["events"] == events]
+    def of(self, name: str) -> Any:
+        """Return what is kept under a name, or None."""
+        return self._held.get(name)
 
-    def add(self, row: str, run: Run) -> None:
-        """Keep a run."""
-        self._runs.setdefault(row, []).append(asdict(run))
+    def keep(self, name: str, found: Any) -> None:
+        """Keep JSON under a name."""
+        self._held[name] = found
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(json.dumps({"commit": self._commit, "runs": self._runs}))
+        self._path.write_text(json.dumps({"commit": self._commit, "held": self._held}))
 
 
 def told(row: Row, runs: Sequence[Run], missing: str | None) -> dict[str, Any]:
@@ -56,6 +55,28 @@ def told(row: Row, runs: Sequence[Run], missing: str | None) -> dict[str, Any]:
         "runs": len(runs),
         "least": round(min(rates)),
         "most": round(max(rates)),
+    }
+
+
+def of_broker(flows: Sequence[Flow], missing: str | None) -> dict[str, Any]:
+    """Return the broker's row: its rate is what it takes in, the bound of everybody who writes."""
+    row: dict[str, Any] = {
+        "name": BROKER, "guarantee": "-", "events_per_second": None, "ratio_to_hand_written": None,
+        "lost": None, "duplicated": None, "wrong": None, "note": missing,
+    }  # fmt: skip
+    if not flows:
+        return row
+    taken, given = [f.in_per_second for f in flows], [f.out_per_second for f in flows]
+    return row | {
+        "events_per_second": round(statistics.median(taken)),
+        "in_per_second": round(statistics.median(taken)),
+        "out_per_second": round(statistics.median(given)),
+        "lost": max(f.lost for f in flows),
+        "events": flows[0].events,
+        "runs": len(flows),
+        "least": round(min(taken)),
+        "most": round(max(taken)),
+        "note": f"in; out {round(statistics.median(given)):,}",
     }
 
 
@@ -85,19 +106,28 @@ def markdown(report: Mapping[str, Any]) -> str:
         if r["events_per_second"] is None:
             lines.append(f"| {r['name']} | {r['guarantee']} | {r['note']} | | | | | |")
             continue
-        lines.append(
-            f"| {r['name']} | {r['guarantee']} | {r['events_per_second']:,} ({r['least']:,} to {r['most']:,}) "
-            f"| {r['ratio_to_hand_written'] or ''} | {r['lost']} | {r['duplicated']} | {r['wrong']} | {r['events']:,} |"
-        )
+        cells = [r["name"], r["guarantee"], f"{_rate(r)} ({r['least']:,} to {r['most']:,})"]
+        cells += [_shown(r[k]) for k in ("ratio_to_hand_written", "lost", "duplicated", "wrong")]
+        lines.append("| " + " | ".join([*cells, f"{r['events']:,}"]) + " |")
     if report["latency"]:
         lines += ["", "| append to append | events/s | p50 ms | p99 ms |", "|---|---|---|---|"]
         lines += [
-            f"| {m['name']} | {m['rate']:,} | {m['p50_ms']:,} | {m['p99_ms']:,} |" for m in report["latency"]
+            f"| {m['name']} | {m['rate']:,} | {_shown(m['p50_ms'])} | {_shown(m['p99_ms'])} |"
+            for m in report["latency"]
         ]
     for name in ("memory", "idle"):
         if report[name]:
             lines += ["", f"{name}: " + ", ".join(f"{k} {v:,}" for k, v in report[name].items())]
     return "\n".join(lines)
+
+
+def _rate(row: Mapping[str, Any]) -> str:
+    out = row.get("out_per_second")
+    return f"in {row['events_per_second']:,}, out {out:,}" if out else f"{row['events_per_second']:,}"
+
+
+def _shown(figure: float | None) -> str:
+    return "" if figure is None else f"{figure:,}"
 
 
 def into_page(page: Path, table: str, command: str) -> None:

@@ -7,13 +7,14 @@ from headrace.local import jars
 
 
 def test_the_lock_names_each_file_once_with_a_sha256():
-    entries = jars.pinned("kafka") + jars.pinned("registry")
+    entries = jars.pinned("kafka") + jars.pinned("registry") + jars.pinned("tools")
     assert all(re.fullmatch(r"[0-9a-f]{64}", jar.sha256) for jar in entries)
     assert len({jar.filename for jar in entries}) == len(entries) > 40
 
 
 def test_no_other_coordinate_has_changed_the_version_of_a_part_of_kafka():
-    parts = [jar.coordinate for jar in jars.pinned("kafka") if jar.coordinate.startswith("org.apache.kafka:")]
+    pinned = [*jars.pinned("kafka"), *jars.pinned("tools")]
+    parts = [jar.coordinate for jar in pinned if jar.coordinate.startswith("org.apache.kafka:")]
     assert {coordinate.rpartition(":")[2] for coordinate in parts} == {"4.3.0"}
     assert "org.apache.kafka:kafka-clients:4.3.0" in parts
 

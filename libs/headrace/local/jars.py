@@ -18,6 +18,7 @@ from headrace.errors import HeadraceError, UnreachableError
 LOCK = Path(__file__).with_name("jars.lock")
 KAFKA = "org.apache.kafka:kafka_2.13:4.3.0"
 LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"
+TOOLS = "org.apache.kafka:kafka-tools:4.3.0"  # the bench's perf tools: one more jar beside Kafka's own
 REGISTRY = "io.apicurio:apicurio-registry-app:2.6.13.Final:all:tar.gz"
 CHUNK = 1 << 20
 
@@ -44,7 +45,7 @@ def split(coordinate: str) -> tuple[str, str, str, str, str]:
 
 
 def pinned(part: str) -> list[Jar]:
-    """Return the lock's entries for ``part`` ("kafka" or "registry"), in order."""
+    """Return the lock's entries for ``part`` ("kafka", "registry" or "tools"), in order."""
     lines = (line.split() for line in LOCK.read_text().splitlines() if not line.startswith("#"))
     return [jar for jar in (Jar(*words) for words in lines) if jar.part == part]
 
@@ -118,7 +119,7 @@ def _explained(error: OSError, folder: Path) -> HeadraceError:
 
 
 def _pin() -> str:
-    """Resolve the three coordinates and return the text of a new lock."""
+    """Resolve the coordinates and return the text of a new lock."""
     import jgo  # noqa: PLC0415  (only here)
 
     kafka = {artifact.filename: str(artifact) for artifact in [*jgo.resolve(KAFKA), *jgo.resolve(LOGGING)]}
@@ -126,7 +127,7 @@ def _pin() -> str:
     with tempfile.TemporaryDirectory() as staging:
         rows = [
             f"{part} {sha256(_download(coordinate, Path(staging)))} {coordinate}"
-            for coordinate, part in [*sorted(named), (REGISTRY, "registry")]
+            for coordinate, part in [*sorted(named), (REGISTRY, "registry"), (TOOLS, "tools")]
         ]
     head = "# What the embedded Kafka and schema registry run: part, sha256, Maven coordinate. Made by headrace.local.jars."
     return "\n".join([head, *rows, ""])
