@@ -81,6 +81,17 @@ class Torn(Transactions):
         raise KafkaException(KafkaError(KafkaError.INVALID_TXN_STATE, "no"))
 
 
+class Overslept(Transactions):
+    """One commit ends well, but late, and much has happened meanwhile."""
+
+    def meanwhile(self):
+        pass
+
+    def commit(self):
+        super().commit()
+        self.meanwhile()
+
+
 def run_with(kind, rig):
     class Runner(AbortingRunner):
         transactions_class = kind
@@ -125,6 +136,24 @@ def test_a_replica_that_was_replaced_stops_and_writes_nothing(broker):
         with pytest.raises(ReplacedError):
             old._carry_out(pending)
         every_row_ended_once(rig, 15)
+
+
+def test_a_replica_whose_late_commit_was_kept_and_followed_by_anothers_stops(broker):
+    with closing(KafkaRig(fresh_name(), broker)) as rig:
+        old = run_with(Overslept, rig)
+        rig.append(rig.events(orders(0, 5)))
+
+        def replaced():
+            del old.transactions.meanwhile
+            new = run_with(Transactions, rig)
+            rig.append(rig.events(orders(5, 5)))
+            rig.settle([new])
+            old.transactions._late = True
+
+        old.transactions.meanwhile = replaced
+        with pytest.raises(ReplacedError):
+            rig.settle([old])
+        every_row_ended_once(rig, 10)
 
 
 def test_a_replica_whose_work_was_done_by_another_goes_on(broker):

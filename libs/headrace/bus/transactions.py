@@ -9,6 +9,9 @@ The rules, each from a failure seen on a real broker:
 * Any other error, be it fatal, a false ``_FENCED`` after CONCURRENT_TRANSACTIONS, ``_CONFLICT`` or an invalid state on
   abort, replaces the producer. ``init_transactions`` of the new one ends what the old one left open, so what became of
   the transaction can then be read from the log.
+* Whoever replaces a producer reads the log before it goes on, also when it knows what became of its transaction: the
+  new producer fences a successor that has taken over meanwhile, so a process that was stopped amid a commit would do
+  the successor's work once more.
 """
 
 import logging
@@ -88,8 +91,11 @@ class Transactions:
             outcome = self._undo(error, asked=asked)
         else:
             outcome, self._failures = Outcome.COMMITTED, 0
-        if self._late:
+        if (
+            self._late
+        ):  # the new producer is let in whoever has gone on meanwhile, so the log has to say who did
             self.recreate()
+            outcome = Outcome.UNKNOWN
         return outcome
 
     def close(self) -> None:
