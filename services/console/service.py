@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 from headrace.bus.engine import decode_plain
+from headrace.bus.kafka import PATIENT
 from headrace.bus.reading import KafkaLog, Log, Span
 from headrace.bus.registry import ConfluentRegistry
 from headrace.bus.schemas import Registry
@@ -27,7 +28,7 @@ class Live(Follower):
     """The follower's overview, with the last events and the health of the services beside it."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+        super().__init__(settings, PATIENT)
         self._log, self._schemas = KafkaLog(settings.bootstrap), ConfluentRegistry(settings.registry_url)
         self._reading, self._asking = threading.Lock(), threading.Lock()
         self._ports = neighbours(settings)

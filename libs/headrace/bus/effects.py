@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, Producer, TopicPartition
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import decode_plain
 from headrace.bus.failpoints import reach
-from headrace.bus.kafka import answered, consumer, incoming, producer, read_from, received, send
+from headrace.bus.kafka import PATIENT, answered, consumer, incoming, producer, read_from, received, send
 from headrace.bus.records import Incoming
 from headrace.bus.schemas import Registry
 from headrace.bus.service import Artifacts, Emit
@@ -77,7 +77,7 @@ class EffectsWorker:
 
     def run(self, going: Callable[[], bool]) -> None:
         """Work until ``going`` says no."""
-        client = consumer(self._settings.bootstrap, self._group)
+        client = consumer(self._settings.bootstrap, self._group, **PATIENT)
         writer = producer(self._settings.bootstrap, self._group)
         watched = Watched()
         watched.call(lambda: writer.init_transactions(30), 60)

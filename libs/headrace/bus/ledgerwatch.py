@@ -13,7 +13,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
 from headrace.bus.engine import decode_plain
-from headrace.bus.kafka import consumer, incoming, received
+from headrace.bus.kafka import PATIENT, consumer, incoming, received
 from headrace.bus.records import Incoming
 from headrace.bus.schemas import Registry
 from headrace.bus.service import Service
@@ -66,7 +66,7 @@ class LedgerWatch:
         self._registry = registry
         self._watched = {d.name: Watched(service, d) for d in definitions}
         self._consumer = consumer(
-            bootstrap, f"headrace.{service.name}.watch", **{"isolation.level": "read_uncommitted"}
+            bootstrap, f"headrace.{service.name}.watch", **{"isolation.level": "read_uncommitted"}, **PATIENT
         )
         self._consumer.assign([TopicPartition(LEDGER.name(p), 0, OFFSET_BEGINNING) for p in self._watched])
 

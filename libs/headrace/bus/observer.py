@@ -10,7 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import decode_plain
-from headrace.bus.kafka import Going, always, consumer, incoming, producer, ready, received, send
+from headrace.bus.kafka import PATIENT, Going, always, consumer, incoming, producer, ready, received, send
 from headrace.bus.records import Incoming, Outgoing
 from headrace.bus.schemas import Registry
 from headrace.bus.service import Emit
@@ -51,7 +51,7 @@ class KafkaObserver:
     def __init__(self, name: str, observer: Observer, bootstrap: str, registry: Registry) -> None:
         self._observer, self._registry, self._bootstrap = observer, registry, bootstrap
         self._group = f"headrace.{name}"
-        self._consumer = consumer(bootstrap, self._group)
+        self._consumer = consumer(bootstrap, self._group, **PATIENT)
         self._producer = producer(bootstrap, self._group)
         self._encoder = Encoder(registry)
         self._definitions: dict[str, Definition] = {}

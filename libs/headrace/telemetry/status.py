@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
@@ -16,6 +16,7 @@ from headrace.telemetry.decisions import Decision
 from headrace.telemetry.overview import CONTROLS, STREAMS, Overview
 
 MOST = 5_000  # records taken at once
+QUICK = {"fetch.wait.max.ms": 20}
 _TOLD = ("name", "events", "rejected", "predictions", "outcomes", "champion", "lag", "tick", "time")
 
 
@@ -40,9 +41,10 @@ class Follower:
     thread.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, fetching: Mapping[str, Any] = QUICK) -> None:
+        """Follow with a client of these settings: ``QUICK`` sees the end of a topic at once, and has a price."""
         self._registry = ConfluentRegistry(settings.registry_url)
-        self._consumer = consumer(settings.bootstrap, "headrace.overview", **{"fetch.wait.max.ms": 20})
+        self._consumer = consumer(settings.bootstrap, "headrace.overview", **fetching)
         known = _topics(self._consumer, settings.bootstrap)
         self._behind: set[tuple[str, int]] = set()
         self._overview, self._lock = Overview(), threading.Lock()
