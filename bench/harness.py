@@ -65,37 +65,34 @@ def run(row: Row, count: int) -> Run:
 
 def _work(ready: Stage, row: Row, made: Events, warm: int) -> float:
     """Run the row's processes until all answers are written, or none is for a while; return when the watch began."""
-    topics = [row.answers, row.refusals]
     with ready.running(*row.commands, peer=row.peer) as processes:
         ready.publish(made.part(0, warm))
-        _rest(ready, row, processes, topics, int(0.9 * warm), WARM_STILL)
-        before = ready.ends(topics)
+        rest(ready, row, processes, int(0.9 * warm), WARM_STILL)
+        before = ready.ends([row.answers, row.refusals])
         for process in processes:
             process.send_signal(signal.SIGSTOP)
         ready.publish(made.part(warm, len(made.number)))
         began = time.time()
         for process in processes:
             process.send_signal(signal.SIGCONT)
-        _rest(ready, row, processes, topics, before + int(0.9 * (len(made.number) - warm)), STILL)
+        rest(ready, row, processes, before + int(0.9 * (len(made.number) - warm)), STILL)
     return began
 
 
-def _rest(
-    ready: Stage,
-    row: Row,
-    processes: Sequence[subprocess.Popen[bytes]],
-    topics: Sequence[str],
-    least: int,
-    still: float,
+def rest(
+    ready: Stage, row: Row, processes: Sequence[subprocess.Popen[bytes]], least: int, still: float
 ) -> None:
-    """Return when the topics hold at least so much and have not grown for ``still`` seconds."""
+    """Return when the row's topics hold at least so much and have not grown for ``still`` seconds.
+
+    Raises HeadraceError when a process ends, or nothing comes out.
+    """
     end, moved, before = time.monotonic() + PATIENCE, time.monotonic(), 0
     while time.monotonic() < end:
         time.sleep(PAUSE)
         dead = [p for p in processes if p.poll() is not None]
         if dead:
             raise HeadraceError(f"{row.name}: a process ended with {dead[0].returncode}", ready.said())
-        now = ready.ends(topics)
+        now = ready.ends([row.answers, row.refusals])
         if now != before:
             before, moved = now, time.monotonic()
         elif now >= least and time.monotonic() > moved + still:
