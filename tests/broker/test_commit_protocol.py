@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 from conformance import orders
 from rigs import INGESTION, AbortingRunner, KafkaRig, fresh_name, never
 
+from headrace.bus import runner as runner_module
 from headrace.bus import transactions
 from headrace.bus.errors import ReplacedError
 from headrace.bus.transactions import FAILURES, Transactions
@@ -108,6 +109,7 @@ def every_row_ended_once(rig, raw):
 @pytest.mark.parametrize("kind", [Answerless, Unasked, Late, Fenced, Stuck], ids=lambda k: k.__name__)
 def test_each_row_ends_once_and_each_tick_closes_once(kind, broker, monkeypatch):
     monkeypatch.setattr(transactions, "STUCK", -2.0)  # a call counts as stuck after a second
+    monkeypatch.setattr(runner_module, "RECENT", 1)  # which is never where the progress stands
     with closing(KafkaRig(fresh_name(), broker)) as rig:
         runner = run_with(kind, rig)
         rig.append(rig.events(orders(0, 20)))

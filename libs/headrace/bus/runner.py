@@ -24,7 +24,7 @@ from headrace.bus.kafka import (
     incoming,
     parts,
     producer,
-    read_all,
+    read_from,
     ready,
     received,
 )
@@ -32,11 +32,12 @@ from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming, Transaction
 from headrace.bus.transactions import Outcome, Transactions, retire
 from headrace.bus.unreadable import Stepping
-from headrace.bus.verdict import kept
+from headrace.bus.verdict import is_progress, kept
 from headrace.errors import UnreachableError
 from headrace.local.answers import within
 
 LOG = logging.getLogger("headrace.bus")
+RECENT = 2_000  # offsets of a changelog in which a lane's progress is looked for first
 SETTLED = 60.0  # seconds in which an open transaction has to end; the broker ends it after ten
 
 
@@ -208,6 +209,16 @@ class KafkaRunner:
         self.engine.rollback()
 
     def _kept(self) -> bool:
-        found = kept(self.engine.lanes.values(), partial(read_all, self._bootstrap), self.engine.registry)
+        found = kept(self.engine.lanes.values(), self._recent, self.engine.registry)
         LOG.warning("the log says that the transaction was %s", "committed" if found else "not committed")
         return found
+
+    def _recent(self, changelog: str, partition: int) -> list[Incoming]:
+        """Return the end of a changelog, back to where it tells a lane's progress: state is long, that is short."""
+        place, span = TopicPartition(changelog, partition), RECENT
+        end = answered(partial(self._end, place, IsolationLevel.READ_COMMITTED), SETTLED)
+        while True:
+            found, _ = read_from(self._bootstrap, changelog, partition, max(end - span, 0))
+            if span >= end or any(map(is_progress, found)):
+                return found
+            span *= 8

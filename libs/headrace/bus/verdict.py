@@ -34,6 +34,11 @@ def kept(lanes: Iterable[Lane], read_changelog: Reader, registry: Registry) -> b
 
 def last_progress(records: Iterable[Incoming], registry: Registry) -> Progress:
     """Return the progress a changelog ends with, or that of a lane that never worked."""
-    own = [r for r in records if bytes(r.key or b"").startswith(f"{PROGRESS.name}/".encode())]
+    own = [record for record in records if is_progress(record)]
     rows = read(own, (), registry).get(PROGRESS.name, {})
     return next((Progress.of(row) for row in rows.values() if row is not None), Progress())
+
+
+def is_progress(record: Incoming) -> bool:
+    """Tell whether a changelog's record is a lane's progress."""
+    return bytes(record.key or b"").startswith(f"{PROGRESS.name}/".encode())
