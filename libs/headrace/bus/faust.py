@@ -26,6 +26,7 @@ from yarl import URL
 
 from headrace.bus import metering
 from headrace.bus.engine import Engine
+from headrace.bus.failpoints import reach
 from headrace.bus.records import Incoming, Outgoing, Transaction
 from headrace.contracts.topics import LEDGER
 from headrace.local.settings import Settings
@@ -86,6 +87,7 @@ class FaustRunner:
         if new := self._engine.receive([message]):
             LOG.info("%s is new: starting again to read its topics", new[0])
             os.kill(os.getpid(), signal.SIGTERM)  # the worker's own way to stop
+        reach("after-consume")
         began = time.perf_counter()
         while (transaction := self._engine.work()) is not None:
             await self._carry_out(transaction)
@@ -103,7 +105,9 @@ class FaustRunner:
                 continue
             for acked in [await self._send(record) for record in records]:
                 await acked
+            reach("mid-produce")
             await (await self._send(entry))
+            reach("after-commit")
 
     async def _send(self, record: Outgoing) -> Awaitable[Any]:
         sent: Awaitable[Any] = await self.app.producer.send(

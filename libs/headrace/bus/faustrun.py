@@ -4,6 +4,7 @@ import logging
 import os
 import time
 
+from headrace.bus import failpoints
 from headrace.bus.engine import Engine, decode_plain
 from headrace.bus.faust import FaustRunner, execute
 from headrace.bus.kafka import consumer, read_all, wait_for_topics
@@ -28,6 +29,7 @@ def run_faust(service: Service, *, patience: float) -> None:
     ``patience`` is how many seconds a tick may stand open that everybody upstream has closed.
     """
     configure(service.name)
+    failpoints.arm(os.environ)
     settings, health = Settings(), Health(service.name)
     if settings.replicas > 1:
         raise only_one(service.name)

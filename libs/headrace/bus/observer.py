@@ -10,6 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import decode_plain
+from headrace.bus.failpoints import reach
 from headrace.bus.kafka import PATIENT, Going, always, consumer, incoming, producer, ready, received, send
 from headrace.bus.records import Incoming, Outgoing
 from headrace.bus.schemas import Registry
@@ -75,6 +76,7 @@ class KafkaObserver:
             elif m.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- the client's own name for it
                 self._behind.discard((m.topic(), m.partition()))
         self._observe(records)
+        reach("after-consume")
         if not self._behind:
             self._say(list(self._observer.decide(time.time_ns() // 1_000, self._ends)))
 
@@ -110,9 +112,13 @@ class KafkaObserver:
         if not said:
             return
         self._producer.begin_transaction()
+        reach("after-begin")
         for item in said:
             send(self._producer, encoded(self._encoder, item, self._definitions[item.fields["pipeline"]]))
+        reach("mid-produce")
+        reach("during-commit")
         self._watched.call(lambda: self._producer.commit_transaction(COMMIT), 2 * COMMIT)
+        reach("after-commit")
 
 
 def encoded(encoder: Encoder, said: Said, definition: Definition) -> list[Outgoing]:
