@@ -12,17 +12,20 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count as numbers
 from pathlib import Path
 from typing import Any
 
-from headrace.chaos.schedule import Fault
+from headrace.chaos.schedule import EFFECT, Fault
 from headrace.errors import HeadraceError
+from headrace.local.replicas import names
 from headrace.local.settings import Settings
 from headrace.testing.broker import free_ports
 
 OVERDUE = 30.0
 """Seconds after which a fault that found no hit is carried out from outside."""
+RARE = 120.0
+"""The same for effects, which come seldom."""
 WOKEN = 8.0
 """Seconds a zombie gets, once it goes on, to find out that it is fenced."""
 ROOM = 1.0
@@ -57,14 +60,17 @@ class Cast:
         faults: Mapping[str, Sequence[Fault]],
         *,
         mutant: str | None = None,
+        replicas: Mapping[str, int] | None = None,
     ) -> None:
         self._settings, self._services, self._mutant = settings, list(services), mutant
-        self._faults = {name: deque(faults.get(name, ())) for name in services}
+        self._replicas = replicas or {}
+        self._roles = {name: (s, n) for name, s, n in names(services, self._replicas)}
+        self._faults = {name: deque(faults.get(name, ())) for name in self._roles}
         self._actors: dict[int, Actor] = {}
         self._current: dict[str, int] = {}
         self._due: list[tuple[float, int, int]] = []
         self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._numbers = count(1)
+        self._numbers = numbers(1)
         self._misses: Counter[str] = Counter()
         self._again: set[tuple[str, str]] = set()
         self.kills = self.zombies = self.fenced = self.restarts = 0
@@ -92,17 +98,18 @@ class Cast:
         """Start every service."""
         if self._heard.get(timeout=_STARTUP)["event"] != "ready":
             raise HeadraceError("the fork server did not start", f"see {self.log}")
-        for service in self._services:
+        for service in self._roles:
             self._start(service)
 
     def _start(self, service: str) -> None:
+        """Start one more process of a replica, which bears the name of its service or one derived from it."""
         number = next(self._numbers)
         faults = self._faults[service]
         actor = Actor(service, faults.popleft() if faults else None)
         self._actors[number], self._current[service] = actor, number
         spec = {
-            "id": number, "service": service, "env": self._told(actor), "log": str(self._log(number, service)),
-            "mutant": self._mutant, "state": str(self.state(service)),
+            "id": number, "service": self._roles[service][0], "env": self._told(actor),
+            "log": str(self._log(number, service)), "mutant": self._mutant, "state": str(self.state(service)),
         }  # fmt: skip
         assert self._server.stdin is not None  # noqa: S101 -- it was asked for
         self._server.stdin.write(json.dumps(spec) + "\n")
@@ -114,6 +121,9 @@ class Cast:
             "HEADRACE_METRICS_PORT": str(free_ports(1)[0]),
             "HEADRACE_FAILPOINT_LOG": self._points(actor.service),
         }
+        service, replica = self._roles[actor.service]
+        if (count := self._replicas.get(service, 1)) > 1:
+            told |= {"HEADRACE_REPLICA": str(replica), "HEADRACE_REPLICAS": str(count)}
         if actor.fault:
             told["HEADRACE_FAILPOINT"] = f"{actor.fault.point}:{actor.fault.hit}:{actor.fault.signal}"
         return told
@@ -155,7 +165,12 @@ class Cast:
 
     def _overdue(self, actor: Actor) -> float:
         """Return when a fault comes from outside; after each that did, twice as late: the machine may be slow."""
-        return actor.since + OVERDUE * (1 << min(self._misses[actor.service], _DOUBLED))
+        rare = actor.fault is not None and actor.fault.point == EFFECT
+        return actor.since + (RARE if rare else OVERDUE) * (1 << min(self._misses[actor.service], _DOUBLED))
+
+    def of(self, service: str) -> list[str]:
+        """Return the names of a service's replicas."""
+        return [name for name, (whose, _) in self._roles.items() if whose == service]
 
     @property
     def left(self) -> int:
@@ -225,6 +240,8 @@ class Cast:
         self._note(told["id"], actor, f"{told['event']} {told.get('code', '')}")
         if told["event"] == "started":
             actor.pid = told["pid"]
+            if actor.left:  # it was asked before it was there
+                self._send(told["id"], signal.SIGTERM)
         elif told["event"] == "stopped":
             self._stopped(told["id"], actor)
         else:

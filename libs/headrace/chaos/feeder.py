@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TextIO
 
 import fastavro
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from headrace.bus.kafka import producer, send
+from headrace.bus.kafka import answered, consumer, producer, send
 from headrace.bus.registry import ConfluentRegistry
 from headrace.bus.schemas import record_schema, subject
 from headrace.chaos.shop import STEP, Event, events
-from headrace.contracts.topics import EVENTS
+from headrace.contracts.topics import EVENTS, LEDGER
 from headrace.errors import UnreachableError
 from headrace.local.settings import Settings
 from headrace.pipeline.definition import Definition
@@ -35,6 +35,7 @@ class Feeder:
         self._writers = {name: self._writer(registry, name) for name in definition.records}
         self._client: Producer = producer(settings.bootstrap, None, **{"message.timeout.ms": 0})
         self._steps = StepsTopic(definition, Target(settings.bootstrap, registry, patience=patience))
+        self._reader, self._patience = consumer(settings.bootstrap, "headrace.publisher.ledger"), patience
         self._ends: dict[int, int] = {}
         self._failed: list[KafkaError] = []
         self._acked: TextIO = acked.open("w")
@@ -54,6 +55,7 @@ class Feeder:
         """Close the notes."""
         self._acked.close()
         self._steps.close()
+        self._reader.close()
 
     def _writer(self, registry: ConfluentRegistry, name: str) -> tuple[bytes, object]:
         schema = record_schema(EVENTS, name, self._definition)
@@ -92,7 +94,23 @@ class Feeder:
         wanted = Requested(wanted.step, wanted.time, dict(self._ends), wanted.final)
         send(self._client, self._steps.request(wanted))
         self._flush()
-        self._steps.wait()
+        self._wait()
+
+    def _wait(self) -> None:
+        """Wait for rest as long as services go on closing ticks, be it slowly."""
+        closed = self._closed()
+        while True:
+            try:
+                return self._steps.wait()
+            except UnreachableError:
+                before, closed = closed, self._closed()
+                if before == closed:
+                    raise
+
+    def _closed(self) -> int:
+        """Return where the ledger ends, which grows with every tick that a service closes."""
+        ledger = TopicPartition(LEDGER.name(self._definition.name), 0)
+        return int(answered(lambda: self._reader.get_watermark_offsets(ledger, 10), self._patience)[1])
 
     def _flush(self) -> None:
         deadline = time.monotonic() + PATIENCE

@@ -2,26 +2,21 @@
 
 ``python -m headrace.chaos.oracle BOOTSTRAP REGISTRY PIPELINE`` follows the topics until a line arrives on its standard
 input: JSON with ``acked`` (the producer's notes, ``partition offset kind id`` a line), ``states`` (service to the
-digests the service itself told) and ``calm`` (what the oracle printed about an undisturbed run, or null). Then it
-reads everything again and prints what is lost, duplicated and reordered, every other objection, and its digests.
+digests the service itself told), ``calm`` (the digests of an undisturbed run, or null) and ``stuck`` (whether the run
+never came to rest: what a service has not taken by its own offsets is then waiting, not lost). Then it reads
+everything again and prints what is lost, duplicated and reordered, every other objection, and its digests.
 """
 
 import hashlib
-import io
 import json
 import sys
-import threading
 import time
-import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from datetime import datetime
-from functools import cache
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import fastavro
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from headrace.chaos.readers import HEADER, Follower, Reader, plain, seen
 
 ENDS = {
     "validated": ("event", "label"),
@@ -31,130 +26,66 @@ ENDS = {
     "receipts": ("bad",),
 }
 """The kinds of raw records that have one record each on a topic."""
+TAKEN = {
+    "validated": ("ingestion", "events"),
+    "features": ("features", "validated"),
+    "predictions": ("serving", "features"),
+    "rejected": ("ingestion", "events"),
+    "receipts": ("ingestion", "events"),
+}
+"""Who writes to a topic, and what it takes for that."""
+ALSO = ("outcomes", "profiles", "shadow-predictions", "drift")
+"""Topics of the pipeline that hold what they hold: no raw record is due to be found there."""
+DECISIONS = (
+    "control.retrain", "control.models", "control.aliases", "control.deployments", "training.effects", "registry.effects",
+)  # fmt: skip
+"""What the control plane says; several services write to one of them, so their order among each other is free."""
+EFFECTS = ("training", "registry")
 GIVES = {
     "ingestion": ("validated", "rejected", "receipts"),
     "features": ("features",),
     "serving": ("predictions",),
+    "monitoring": ("outcomes",),
 }
-SERVICES = tuple(GIVES)
-_HEADER = 5
+AT_LEAST_ONCE = ("drift",)
+"""Written by a service that repeats a record, under the same id, rather than lose it."""
+HEAD = "head of tick"
 _MOST_NAMED = 20
 Place = tuple[int, int]
-
-
-class Reader:
-    """Topics of one pipeline as an outsider's client sees them."""
-
-    def __init__(self, bootstrap: str, registry: str, pipeline: str) -> None:
-        self._bootstrap, self._registry, self._pipeline = bootstrap, registry, pipeline
-
-    def name(self, stream: str) -> str:
-        """Return a topic's name."""
-        return f"{self._pipeline}.{stream}.v1"
-
-    @cache  # noqa: B019 -- a reader lives as long as its process
-    def schema(self, schema_id: int) -> Any:
-        """Return a parsed schema of the registry."""
-        with urllib.request.urlopen(f"{self._registry}/schemas/ids/{schema_id}", timeout=10) as answer:  # noqa: S310
-            return fastavro.parse_schema(json.loads(json.load(answer)["schema"]))
-
-    def record(self, value: bytes) -> dict[str, Any]:
-        """Return a framed record."""
-        schema = self.schema(int.from_bytes(value[1:_HEADER], "big"))
-        return dict(fastavro.schemaless_reader(io.BytesIO(value[_HEADER:]), schema, None))
-
-    def client(self) -> Consumer:
-        """Return a read_committed consumer."""
-        return Consumer({
-            "bootstrap.servers": self._bootstrap, "group.id": "oracle", "isolation.level": "read_committed",
-            "enable.auto.commit": False, "enable.partition.eof": True, "auto.offset.reset": "error",
-            "broker.address.family": "v4", "log_level": 0,
-        })  # fmt: skip
-
-    def places(self, client: Consumer, streams: tuple[str, ...]) -> list[TopicPartition]:
-        """Return every partition of the topics, from its beginning."""
-        topics = client.list_topics(timeout=60).topics
-        names = [self.name(s) for s in streams]
-        return [TopicPartition(n, p, OFFSET_BEGINNING) for n in names for p in topics[n].partitions]
-
-    def messages(self, stream: str) -> Iterator[Message]:
-        """Yield all committed records of a topic."""
-        client = self.client()
-        places = self.places(client, (stream,))
-        waiting = {p.partition for p in places}
-        client.assign(places)
-        while waiting:
-            first = client.poll(1.0)
-            for message in [] if first is None else [first, *client.consume(5_000, 0)]:
-                if (error := message.error()) is None:
-                    yield message
-                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- the client's own name for it
-                    waiting.discard(message.partition())
-                elif error.fatal():
-                    raise KafkaException(error)
-        client.close()
-
-
-class Follower(threading.Thread):
-    """A reader that is there while it happens: the digest of what it saw, partition by partition."""
-
-    def __init__(self, reader: Reader) -> None:
-        super().__init__(daemon=True)
-        self._reader = reader
-        self.seen: dict[tuple[str, int], Any] = defaultdict(hashlib.sha256)
-        self.counted: Counter[tuple[str, int]] = Counter()
-        self.places: set[tuple[str, int]] = set()
-        self.ended: set[tuple[str, int]] = set()
-        self.leaving = threading.Event()
-
-    def run(self) -> None:
-        """Follow until told to leave and at the end of every partition."""
-        client = self._reader.client()
-        places = self._reader.places(client, (*ENDS, "ledger"))
-        self.places = {(p.topic, p.partition) for p in places}
-        client.assign(places)
-        while not (self.leaving.is_set() and self.ended == self.places):
-            message = client.poll(0.2)
-            if message is None:
-                continue
-            place, error = (message.topic(), message.partition()), message.error()
-            if error is None:
-                self.seen[place].update(_seen(message))
-                self.counted[place] += 1
-                self.ended.discard(place)
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- the client's own name for it
-                self.ended.add(place)
-        client.close()
-
-
-def _seen(message: Message) -> bytes:
-    key, value = message.key() or b"", message.value() or b""
-    return f"{message.offset()} {len(key)} {len(value)} ".encode() + key + value
 
 
 class Oracle:
     """Counts what became of the acknowledged events."""
 
-    def __init__(self, reader: Reader, follower: Follower) -> None:
-        self._reader, self._follower = reader, follower
-        self.lost = self.duplicated = self.reordered = 0
+    def __init__(self, reader: Reader, follower: Follower, *, stuck: bool = False) -> None:
+        self._reader, self._follower, self._stuck = reader, follower, stuck
+        self.lost = self.duplicated = self.reordered = self.states = 0
         self.objections: list[str] = []
         self.digests: dict[str, str] = {}
         self._kinds: dict[Place, str] = {}
         self._counted: dict[str, Counter[Place]] = {
-            s: Counter() for s in ENDS
+            s: Counter() for s in (*ENDS, *ALSO)
         }  # (partition, tick) to records
+        self._at: dict[tuple[str, Place], int] = {}  # a raw place to the offset of its record, while stuck
         self._tick: dict[Place, int] = {}  # a raw place to the tick of its answer
 
-    def judge(self, acked: Path, states: dict[str, dict[str, str]]) -> dict[str, Any]:
+    def judge(self, acked: Path, states: dict[str, dict[str, str] | None]) -> dict[str, Any]:
         """Read everything and return what there is to say."""
         self._notes(acked)
         for stream in ENDS:
             self._stream(stream)
+        for stream in (*ALSO, *DECISIONS):
+            self._said(stream)
+        for service in EFFECTS:
+            self._effects(service)
         self._ledger()
-        for service in SERVICES:
-            self._state(service, states.get(service))
-        told = {name: getattr(self, name) for name in ("lost", "duplicated", "reordered", "digests")}
+        self._ticks()
+        self._heads()
+        for service, told in states.items():
+            self._state(service, told)
+        told = {
+            name: getattr(self, name) for name in ("lost", "duplicated", "reordered", "states", "digests")
+        }
         return {"events": len(self._kinds), **told, "objections": self.objections}
 
     def object(self, what: str) -> None:
@@ -184,13 +115,15 @@ class Oracle:
         counted: Counter[tuple[str, int]] = Counter()
         for message in self._reader.messages(stream):
             chain = (message.topic(), message.partition())
-            chains[chain].update(_seen(message))
+            chains[chain].update(seen(message))
             counted[chain] += 1
             key, value = message.key() or b"", message.value()
-            digests[message.partition()].update(len(value).to_bytes(4, "big") + key + b"\0" + value[_HEADER:])
+            digests[message.partition()].update(len(value).to_bytes(4, "big") + key + b"\0" + value[HEADER:])
             record = self._reader.record(value)
             place = (record["origin"]["partition"], record["origin"]["offset"])
             found[place] += 1
+            if self._stuck:
+                self._at[stream, place] = message.offset()
             self._counted[stream][place[0], record["tick"]] += 1
             self._tick.setdefault(place, record["tick"])
             if "prediction_id" in record:
@@ -201,13 +134,15 @@ class Oracle:
                 self.object(f"{stream}: raw {place[0]}@{place[1]} comes behind {last[key]} of its key")
             last[key] = place[1]
         self._compare(stream, found)
-        self._witnessed(stream, chains, counted)
+        self._witnessed(chains, counted)
         for partition, digest in digests.items():
             self.digests[f"{stream}/{partition}"] = digest.hexdigest()
 
     def _compare(self, stream: str, found: Counter[Place]) -> None:
         due = {place for place, kind in self._kinds.items() if kind in ENDS[stream]}
         missing = due - found.keys()
+        if self._stuck:
+            missing = self._passed(stream, missing)
         again = [place for place, n in found.items() if n > (place in due)]
         self.lost += len(missing)
         self.duplicated += sum(found[place] - (place in due) for place in again)
@@ -215,16 +150,45 @@ class Oracle:
             if places:
                 self.object(f"{stream} {word} {len(places)} records, first raw {places[0][0]}@{places[0][1]}")
 
-    def _witnessed(
-        self, stream: str, chains: dict[tuple[str, int], Any], counted: Counter[tuple[str, int]]
-    ) -> None:
+    def _passed(self, stream: str, missing: set[Place]) -> set[Place]:
+        """Return those of the missing whose input a service says it has taken: nobody will come back for them."""
+        service, taken = TAKEN[stream]
+        offsets = self._reader.committed(service, taken)
+
+        def offset(place: Place) -> float:
+            return place[1] if taken == "events" else self._at.get((taken, place), float("inf"))
+
+        return {place for place in missing if offset(place) < offsets.get(place[0], 0)}
+
+    def _witnessed(self, chains: dict[tuple[str, int], Any], counted: Counter[tuple[str, int]]) -> None:
         for place, chain in chains.items():
             if self._follower.seen[place].digest() != chain.digest():
-                seen = self._follower.counted[place]
+                saw = self._follower.counted[place]
                 self.object(
-                    f"{place[0]}/{place[1]}: the reader that was there saw {seen} records, now {counted[place]}"
+                    f"{place[0]}/{place[1]}: the reader that was there saw {saw} records, now {counted[place]}"
                 )
-        del stream
+
+    # -- what else was said ----------------------------------------------------------------------------------
+
+    def _said(self, stream: str) -> None:
+        bodies: dict[int, list[str]] = defaultdict(list)
+        for message in self._reader.messages(stream):
+            value = message.value()
+            bodies[message.partition()].append(hashlib.sha256(value[HEADER:]).hexdigest())
+            if stream in ALSO:
+                self._counted[stream][message.partition(), self._reader.record(value)["tick"]] += 1
+        for partition, held in bodies.items():
+            self.digests[f"{stream}/{partition}"] = _digest(set(held) if stream in AT_LEAST_ONCE else held)
+
+    def _effects(self, service: str) -> None:
+        """Every effect that was asked for has an outcome."""
+        asked, answered = (
+            {self._reader.record(m.value())["effect_id"] for m in self._reader.messages(f"{service}.{topic}")}
+            for topic in ("effects", "effect-results")
+        )
+        self.lost += len(asked - answered)
+        if asked - answered:
+            self.object(f"{service}: {len(asked - answered)} of {len(asked)} effects have no outcome")
 
     # -- the ledger ---------------------------------------------------------------------------------------
 
@@ -238,8 +202,8 @@ class Oracle:
                 self.duplicated += 1
                 self.object(f"two ledger entries of {key}")
             entries[key] = entry
-            bodies.append(hashlib.sha256(message.value()[_HEADER:]).hexdigest())
-        self.digests["ledger"] = hashlib.sha256("".join(sorted(bodies)).encode()).hexdigest()
+            bodies.append(hashlib.sha256(message.value()[HEADER:]).hexdigest())
+        self.digests["ledger"] = _digest(bodies)
         for (service, partition, tick), entry in sorted(entries.items()):
             self._entry(service, partition, tick, entry)
         self._cuts(entries)
@@ -280,8 +244,28 @@ class Oracle:
             if any(self._tick.get((partition, offset), tick) != tick for offset in span):
                 self.object(f"a record of tick {tick} in partition {partition} bears another tick")
         ends = Counter(partition for partition, _ in self._kinds)
-        if any(at[p] != n for p, n in ends.items()):
+        if not self._stuck and any(at[p] != n for p, n in ends.items()):
             self.object(f"the cuts end at {dict(at)}, the raw partitions at {dict(ends)}")
+
+    def _ticks(self) -> None:
+        """Ticks are counted without a gap; where they cut control topics differs with aborted transactions."""
+        told = []
+        for message in self._reader.messages("ticks"):
+            tick = self._reader.record(message.value())
+            told.append(json.dumps([plain(tick[name]) for name in ("n", "time", "reason", "step", "raw")]))
+            if tick["n"] != len(told):
+                self.object(f"tick {tick['n']} stands where tick {len(told)} belongs")
+        self.digests["ticks"] = _digest(told)
+
+    def _heads(self) -> None:
+        """One head is signed for each tick, in order; the last ticks of a run may have none yet."""
+        last = 0
+        for message in self._reader.messages("control.audit"):
+            head = self._reader.record(message.value())
+            if head["tick"] != last + 1:
+                self.object(f"the head of tick {head['tick']} is signed behind that of tick {last}")
+            last = head["tick"]
+            self.digests[f"{HEAD} {last}"] = f"{head['root']} over {head['service_entries']}"
 
     # -- state ----------------------------------------------------------------------------------------------
 
@@ -296,42 +280,40 @@ class Oracle:
                 row = [plain(held) for held in self._reader.record(value).values()]
                 lines[f"{partition}/{table}"].append(json.dumps([key, row]))
         for name, held in lines.items():
-            digest = hashlib.sha256("\n".join(sorted(held)).encode()).hexdigest()
+            digest = _digest(held)
             self.digests[f"{service} state {name}"] = digest
-            said = told or {"unknown": ""}
-            if "unknown" not in said and not name.endswith("/progress") and said.get(name) != digest:
+            known = {place.partition("/")[0] for place in told or {}}  # a partition on its way is nobody's
+            if name.partition("/")[0] not in known or name.endswith("/progress"):
+                continue
+            self.states += 1
+            if told and told.get(name) != digest:
                 self.object(f"{service}: its state {name} is not what its changelog holds ({len(held)} rows)")
         if told is None:
             self.object(f"{service} did not tell its state")
 
 
-def plain(value: Any) -> Any:
-    """Return a value as JSON says it: bytes in hex, maps as sorted pairs, times in microseconds."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return [[key, plain(held)] for key, held in sorted(value.items())]
-    if isinstance(value, list | tuple):
-        return [plain(held) for held in value]
-    return round(value.timestamp() * 1_000_000) if isinstance(value, datetime) else value
+def _digest(bodies: Iterable[str]) -> str:
+    """Return a digest of texts whatever their order."""
+    return hashlib.sha256("\n".join(sorted(bodies)).encode()).hexdigest()
 
 
 def differences(digests: dict[str, str], calm: dict[str, str]) -> list[str]:
     """Return where a run differs from the undisturbed one."""
-    names = sorted(digests.keys() | calm.keys())
-    return [f"{n} differs from the undisturbed run" for n in names if digests.get(n) != calm.get(n)]
+    names = {n for n in digests.keys() | calm.keys() if not n.startswith(HEAD)}
+    names |= {n for n in digests.keys() & calm.keys() if n.startswith(HEAD)}
+    return [f"{n} differs from the undisturbed run" for n in sorted(names) if digests.get(n) != calm.get(n)]
 
 
 def main(bootstrap: str, registry: str, pipeline: str) -> None:
     """Follow, wait for the line, judge, print."""
     reader = Reader(bootstrap, registry, pipeline)
-    follower = Follower(reader)
+    follower = Follower(reader, (*ENDS, "ledger"))
     follower.start()
     asked = json.loads(sys.stdin.readline())
     time.sleep(asked.get("grace", 1.0))
     follower.leaving.set()
     follower.join(60)
-    oracle = Oracle(reader, follower)
+    oracle = Oracle(reader, follower, stuck=asked["stuck"])
     told = oracle.judge(Path(asked["acked"]), asked["states"])
     if asked["calm"] is not None:
         told["objections"] += differences(told["digests"], asked["calm"])

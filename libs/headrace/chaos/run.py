@@ -1,14 +1,16 @@
 """A chaos run: the same events in trouble and, beside it, in peace; and what the oracle says of both."""
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +23,30 @@ from headrace.chaos.feeder import Feeder
 from headrace.chaos.ground import Ground
 from headrace.chaos.late_end import LateEnd
 from headrace.chaos.proxy import proxied
-from headrace.chaos.schedule import TRANSACTION_TIMEOUT, BrokerFault, Schedule, aimed, schedule
+from headrace.chaos.schedule import (
+    ALONE,
+    SHARED,
+    TRANSACTION_TIMEOUT,
+    BrokerFault,
+    Schedule,
+    aimed,
+    dealt,
+    points,
+    schedule,
+)
 from headrace.chaos.shop import definition
 from headrace.errors import HeadraceError, UnreachableError
 
 SERVICES = ("ingestion", "features", "serving")
+STAGES = (*SERVICES, "monitoring", "training", "registry", "deployment")
+"""Services on the engine: each tells its state when it leaves."""
 CLOCK = "clock"
+EVERYBODY = (*STAGES, "drift", "audit", CLOCK)
+"""All that write; the console only reads."""
+DATA_PLANE, ALL = "data-plane", "all"
 _SMALLEST_STEP, _FEWEST_STEPS, _KILLS_PER_STEP = 200, 12, 4
 PATIENCE, MUTANT_PATIENCE = 600.0, 20.0
-"""Seconds a step may take to come to rest."""
+"""Seconds in which a step that is not at rest has to come nearer to it."""
 _JUDGING = 1_800.0
 Report = dict[str, Any]
 Calm = Future[dict[str, str]] | None
@@ -45,6 +62,18 @@ class Order:
     seed: int = 1
     mutant: str | None = None
     partitions: int = 1
+    services: str = DATA_PLANE
+    replicas: int = 1
+
+    @property
+    def cast(self) -> tuple[str, ...]:
+        """Return who is killed."""
+        return SERVICES if self.services == DATA_PLANE else EVERYBODY
+
+    @property
+    def shared(self) -> dict[str, int]:
+        """Return how many replicas each service has that has several; those of the control plane cannot."""
+        return dict.fromkeys(SERVICES, self.replicas) if self.replicas > 1 else {}
 
     @property
     def steps(self) -> int:
@@ -56,7 +85,10 @@ class Order:
         """Return the trouble of the run."""
         if self.mutant:
             return late_end.schedule() if self.mutant in late_end.MUTANTS else aimed(SERVICES)
-        return schedule(self.seed, SERVICES, self.kills, self.broker_kills, self.steps)
+        longest = SHARED if self.shared else ALONE
+        where = points(self.cast, tuple(self.shared))
+        trouble = schedule(self.seed, where, self.kills, self.broker_kills, self.steps, longest)
+        return dealt(trouble, self.shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +108,41 @@ Tell = Callable[[Progress], None]
 def run(order: Order, tell: Tell) -> Report:
     """Carry out a run and return its report; ``objections`` is empty when the oracle is content.
 
+    ``stuck`` says of a run that never came to rest what it waited for: of such a run the oracle judges what was
+    committed. ``kept`` names the folder of a run that went wrong; a mutant's is not kept, for it has to go wrong.
+
     Raises:
-        HeadraceError: when the broker or a service cannot be started or never comes to rest.
+        HeadraceError: when the broker or a service cannot be started or does not leave.
     """
-    with tempfile.TemporaryDirectory(prefix="headrace-chaos-") as name, ThreadPoolExecutor(1) as beside:
-        folder = Path(name)
+    with _folder() as folder, ThreadPoolExecutor(1) as beside:
 
         def calm() -> Calm:
             return None if order.mutant else beside.submit(_undisturbed, order, folder / "calm")
 
-        return _Scene(order, folder / "trouble", order.schedule(), tell).play(calm)
+        report = _Scene(order, folder / "trouble", order.schedule(), tell).play(calm)
+        report["kept"] = (
+            str(folder) if (report["objections"] or report["stuck"]) and not order.mutant else None
+        )
+        if report["kept"] is None:
+            shutil.rmtree(folder)
+        return report
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Lend a new folder; who gets it removes it, and an error names it."""
+    folder = Path(tempfile.mkdtemp(prefix="headrace-chaos-"))
+    try:
+        yield folder
+    except BaseException as error:
+        error.add_note(f"what the run left is in {folder}")
+        raise
 
 
 def _undisturbed(order: Order, home: Path) -> dict[str, str]:
     report = _Scene(order, home, None, lambda _: None).play(lambda: None)
-    if report["objections"]:
-        raise HeadraceError("the undisturbed run is not right", report["objections"][0])
+    if wrong := [*report["objections"], *report["stuck"]]:
+        raise HeadraceError("the undisturbed run is not right", wrong[0])
     digests: dict[str, str] = report["digests"]
     return digests
 
@@ -101,7 +152,8 @@ class _Scene:
 
     def __init__(self, order: Order, home: Path, trouble: Schedule | None, tell: Tell) -> None:
         self._order, self._trouble, self._tell = order, trouble, tell
-        self._definition = definition(order.partitions)
+        self._definition = definition(order.partitions, learns=order.services == ALL)
+        self._names = tuple(dict.fromkeys((*order.cast, CLOCK)))
         self._ground = Ground(home)
         self._step = 0
         self._stuck: list[str] = []
@@ -112,7 +164,7 @@ class _Scene:
     def play(self, beside: Callable[[], Calm]) -> Report:
         """Carry the run out; ``beside`` is called once everything is up, since brokers start slowly side by side."""
         found = {s.name: s for s in stages(self._ground.settings.root / "services")}
-        services: list[Service] = [found[name] for name in SERVICES]
+        services: list[Service] = [found[name] for name in self._names if name in found]
         with ExitStack() as stack:
             stack.callback(self._ground.stop)
             self._ground.start(self._definition, services)
@@ -133,15 +185,33 @@ class _Scene:
             "fenced": cast.fenced,
             "broker_kills": self._broker_kills,
             "restarts": cast.restarts,
-            "failpoints": {service: cast.points(service) for service in SERVICES},
+            "failpoints": {service: self._points(cast, service) for service in self._order.cast},
             **report,
+            "stuck": self._stuck,
         }
 
     def _cast(self, stack: ExitStack) -> Cast:
-        settings, services, mutant = self._ground.settings, (*SERVICES, CLOCK), self._order.mutant
+        settings, services, mutant = self._ground.settings, self._names, self._order.mutant
         if mutant in late_end.MUTANTS:
             return LateEnd(settings, services, mutant, stack.enter_context(proxied(settings.kafka_port)))
-        return Cast(settings, services, self._trouble.faults if self._trouble else {}, mutant=mutant)
+        if self._trouble is None:
+            return Cast(settings, services, {})
+        return Cast(settings, services, self._trouble.faults, mutant=mutant, replicas=self._order.shared)
+
+    def _points(self, cast: Cast, service: str) -> dict[str, int]:
+        """Return how often each failpoint was hit, in all replicas of a service together."""
+        hits: Counter[str] = Counter()
+        for name in cast.of(service):
+            hits.update(cast.points(name))
+        return dict(sorted(hits.items()))
+
+    def _states(self, cast: Cast, service: str) -> dict[str, str] | None:
+        """Return the digests that the replicas of a service told when they left, or None without any."""
+        paths = [path for name in cast.of(service) if (path := cast.state(name)).exists()]
+        told: dict[str, str] = {}
+        for path in paths:
+            told |= json.loads(path.read_text())
+        return told if paths else None
 
     def _feed(self, cast: Cast) -> None:
         feeding = threading.Thread(target=self._publish, args=(cast,), daemon=True)
@@ -172,8 +242,8 @@ class _Scene:
         except UnreachableError as error:  # what is lost upstream keeps those downstream waiting for ever
             self._stuck.append(str(error))
         finally:
-            self._fed = True
             feeder.close()
+        self._fed = True
 
     def _wait_for_zombies(self, cast: Cast) -> None:
         """Keep the last step until whoever was stopped goes on, so that zombies find work to be fenced from."""
@@ -200,18 +270,14 @@ class _Scene:
         self._tell(
             Progress("the oracle reads", self._order.steps, self._order.steps, cast.kills, cast.zombies)
         )
-        states = {}
-        for service in SERVICES:
-            path = cast.state(service)
-            states[service] = json.loads(path.read_text()) if path.exists() else None
         asked = {
             "acked": str(self._ground.settings.home / "acked"),
-            "states": states,
-            "calm": calm.result() if calm else None,
+            "states": {name: self._states(cast, name) for name in self._names if name in STAGES},
+            "stuck": bool(self._stuck),
+            "calm": calm.result() if calm and not self._stuck else None,
         }
         answer, _ = oracle.communicate(json.dumps(asked) + "\n", timeout=_JUDGING)
         if oracle.returncode:
             raise HeadraceError("the oracle could not judge", f"it ended with {oracle.returncode}")
         report: Report = json.loads(answer)
-        report["objections"] = self._stuck + report["objections"]
         return report

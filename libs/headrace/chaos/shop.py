@@ -26,8 +26,16 @@ class Event:
     row: dict[str, Any] | None
 
 
-def definition(partitions: int) -> Definition:
-    """Return the pipeline: orders, answers to them, windows over both, one rule."""
+_LEARNS: dict[str, Any] = {
+    "training": {"train_after": 100, "every": "3h", "cooldown": "2h", "holdout": "1h"},
+    "gates": {"min_rows": 10, "max_worse": 1.0},
+    "rollout": {"mode": "direct"},
+}
+_LEARNS_NOT: dict[str, Any] = {"training": {"train_after": 100_000_000}}
+
+
+def definition(partitions: int, *, learns: bool = False) -> Definition:
+    """Return the pipeline: orders, answers to them, windows over both, one rule; and trainings, when it learns."""
     order = [("order_id", "string"), ("shop", "string"), ("amount", "double"), ("at", _TIME)]
     answer = [
         ("answer_id", "string"), ("order_id", "string"), ("shop", "string"), ("kept", "double"), ("at", _TIME),
@@ -59,9 +67,9 @@ def definition(partitions: int) -> Definition:
             },
             "estimator": {"path": "sklearn.linear_model:LogisticRegression"},
             "prior": {"returned": 0.3, "kept": 0.7},
-            "training": {"train_after": 100_000_000},
             "drift": {"retrain": False},
         }
+        | (_LEARNS if learns else _LEARNS_NOT)
     )  # fmt: skip
 
 

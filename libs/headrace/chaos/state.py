@@ -24,8 +24,12 @@ def noted() -> list[Engine]:
 
 
 def decided(engines: list[Engine]) -> bool:
-    """Tell whether a service knows its state: not so when it was told to leave before it learnt of its last commit."""
-    return all(lane.progress == lane.saved for engine in engines for lane in engine.lanes.values())
+    """Tell whether a service knows its state.
+
+    Not so when it was told to leave before it had restored anything, or before it learnt of its last commit.
+    """
+    lanes = [lane for engine in engines for lane in engine.lanes.values()]
+    return bool(lanes) and all(lane.progress == lane.saved for lane in lanes)
 
 
 def digests(engines: list[Engine]) -> dict[str, str]:

@@ -74,7 +74,7 @@ def become(spec: Spec) -> None:
 
         mutants.plug_in(spec["mutant"])
     runpy.run_module(f"services.{spec['service']}", run_name="__main__", alter_sys=True)
-    told = state.digests(noted) if state.decided(noted) else {"unknown": "its last commit had no answer"}
+    told = state.digests(noted) if state.decided(noted) else {"unknown": "it left too early to know"}
     Path(spec["state"]).write_text(json.dumps(told))
 
 

@@ -19,23 +19,38 @@ def command(
         str | None,
         typer.Option(help="Plant a fault: at-least-once, commit-first, no-seek, offset-zero, keep-producer"),
     ] = None,
+    services: Annotated[
+        str, typer.Option(help="Who is killed: data-plane, or all that write")
+    ] = "data-plane",
+    replicas: Annotated[
+        int, typer.Option(min=1, max=8, help="Processes that share each service of the data plane")
+    ] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file")] = None,
 ) -> None:
     """Kill services and the broker on a private platform, and let an oracle count what came of it.
 
-    Exit 5 when the oracle objects; it then prints seed, commit and schedule.
+    Exit 5 when the oracle objects; it then prints seed, commit and schedule. Exit 1 when it does not, but the run never
+    came to rest.
     """
     import json
     import sys
 
-    from headrace.chaos.run import Order, run
+    from headrace.chaos.run import ALL, DATA_PLANE, Order, run
     from headrace.chaos.schedule import MUTANTS
     from headrace.cli.printing import print_fields
-    from headrace.errors import CheckError, UsageError
+    from headrace.errors import CheckError, HeadraceError, UsageError
 
     if mutant is not None and mutant not in MUTANTS:
         raise UsageError(f"no mutant is called {mutant}", f"there are {', '.join(MUTANTS)}")
-    order = Order(events, kills, broker_kills, seed, mutant, partitions)
+    if services not in (DATA_PLANE, ALL):
+        raise UsageError(f"nobody is called {services} here", f"there are {DATA_PLANE} and {ALL}")
+    if replicas > partitions:
+        raise UsageError(
+            f"{partitions} partitions cannot be shared by {replicas} replicas",
+            "each needs one of its own",
+            f"headrace chaos --partitions {replicas} --replicas {replicas}",
+        )
+    order = Order(events, kills, broker_kills, seed, mutant, partitions, services, replicas)
     with _shown() as tell:
         report = run(order, tell)
     told = {name: value for name, value in report.items() if name != "digests"}
@@ -45,6 +60,12 @@ def command(
     if report["objections"] or report["lost"] or report["duplicated"] or report["reordered"]:
         sys.stderr.write(_case(order))
         raise CheckError("the oracle objects", "; ".join(report["objections"][:1]), _again(order))
+    if report["stuck"]:
+        raise HeadraceError(
+            "the run never came to rest, and the oracle has nothing to say of what it did",
+            report["stuck"][0],
+            _again(order),
+        )
 
 
 def _shown() -> Any:
@@ -73,7 +94,8 @@ def _again(order: "Order") -> str:
     mutant = f" --mutant {order.mutant}" if order.mutant else ""
     return (
         f"headrace chaos --events {order.events} --kills {order.kills} --broker-kills {order.broker_kills}"
-        f" --seed {order.seed} --partitions {order.partitions}{mutant}"
+        f" --seed {order.seed} --partitions {order.partitions} --services {order.services}"
+        f" --replicas {order.replicas}{mutant}"
     )
 
 
