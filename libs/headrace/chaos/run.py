@@ -114,10 +114,12 @@ def run(order: Order, tell: Tell) -> Report:
     Raises:
         HeadraceError: when the broker or a service cannot be started or does not leave.
     """
-    with _folder() as folder, ThreadPoolExecutor(1) as beside:
+    over = threading.Event()
+    with _folder() as folder, ThreadPoolExecutor(1) as beside, ExitStack() as ends:
+        ends.callback(over.set)
 
         def calm() -> Calm:
-            return None if order.mutant else beside.submit(_undisturbed, order, folder / "calm")
+            return None if order.mutant else beside.submit(_undisturbed, order, folder / "calm", over)
 
         report = _Scene(order, folder / "trouble", order.schedule(), tell).play(calm)
         report["kept"] = (
@@ -134,13 +136,16 @@ def _folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="headrace-chaos-"))
     try:
         yield folder
+    except KeyboardInterrupt:
+        shutil.rmtree(folder)
+        raise
     except BaseException as error:
         error.add_note(f"what the run left is in {folder}")
         raise
 
 
-def _undisturbed(order: Order, home: Path) -> dict[str, str]:
-    report = _Scene(order, home, None, lambda _: None).play(lambda: None)
+def _undisturbed(order: Order, home: Path, over: threading.Event) -> dict[str, str]:
+    report = _Scene(order, home, None, lambda _: None, over).play(lambda: None)
     if wrong := [*report["objections"], *report["stuck"]]:
         raise HeadraceError("the undisturbed run is not right", wrong[0])
     digests: dict[str, str] = report["digests"]
@@ -150,8 +155,16 @@ def _undisturbed(order: Order, home: Path) -> dict[str, str]:
 class _Scene:
     """One run of the events through the services."""
 
-    def __init__(self, order: Order, home: Path, trouble: Schedule | None, tell: Tell) -> None:
+    def __init__(
+        self,
+        order: Order,
+        home: Path,
+        trouble: Schedule | None,
+        tell: Tell,
+        over: threading.Event | None = None,
+    ) -> None:
         self._order, self._trouble, self._tell = order, trouble, tell
+        self._over = over or threading.Event()
         self._definition = definition(order.partitions, learns=order.services == ALL)
         self._names = tuple(dict.fromkeys((*order.cast, CLOCK)))
         self._ground = Ground(home)
@@ -218,6 +231,8 @@ class _Scene:
         feeding.start()
         last = (-1, -1)
         while feeding.is_alive():
+            if self._over.is_set():
+                raise HeadraceError("the undisturbed run was broken off", "the other one is over")
             cast.turn()
             if self._broken and self._step >= self._broken[0].step:
                 self._break(self._broken.pop(0))
