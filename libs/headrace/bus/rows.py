@@ -9,13 +9,18 @@ _ABSENT: Row = ()
 
 
 class State:
-    """The rows of one table in one lane, with what the open transaction changed."""
+    """The rows of one table in one lane, with what the open transaction changed.
+
+    The queue has an entry for each row that falls due, at its due time or earlier: a row that is put off keeps the one
+    it has, and gets another when that one comes up. So the queue grows with the keys and not with their changes.
+    """
 
     def __init__(self, table: Table) -> None:
         self.table = table
         self._rows: dict[str, Row] = {}
         self._before: dict[str, Row] = {}
         self._queue: list[tuple[int, str]] = []
+        self._taken: set[str] = set()
         self._due = table.columns.get_field_index(table.due) if table.due else None
 
     def get(self, keys: Sequence[str]) -> list[Row | None]:
@@ -28,14 +33,8 @@ class State:
 
     def restore(self, rows: Mapping[str, Row | None]) -> None:
         """Take changelog entries, outside any transaction."""
-        kept = {key: row for key, row in rows.items() if row is not None}
-        for key in rows.keys() - kept.keys():
-            self._rows.pop(key, None)
-        self._rows.update(kept)
-        if self._due is not None:
-            for key, row in kept.items():
-                if row[self._due] is not None:
-                    heapq.heappush(self._queue, (row[self._due], key))
+        for key, row in rows.items():
+            self._set(key, row)
 
     def apply(self, changes: Mapping[str, Row | None]) -> None:
         """Apply a handler's changes inside the open transaction."""
@@ -50,30 +49,46 @@ class State:
     def commit(self) -> None:
         """Forget the before-images."""
         self._before.clear()
+        self._taken.clear()
 
     def rollback(self) -> None:
         """Put every before-image back."""
         for key, row in self._before.items():
             self._set(key, None if row is _ABSENT else row)
+        for key in self._taken - self._before.keys():  # a step that failed before it did anything about them
+            self._set(key, self._rows.get(key))
         self._before.clear()
+        self._taken.clear()
 
     def due(self, time: int) -> list[tuple[str, Row]]:
         """Return the rows due at ``time``, sorted by (due, key)."""
         found: dict[str, tuple[int, str, Row]] = {}
         while self._queue and self._queue[0][0] <= time:
-            due, key = heapq.heappop(self._queue)
+            early, key = heapq.heappop(self._queue)
             row = self._rows.get(key)
-            if row is not None and row[self._due or 0] == due:
+            due = self._when(row)
+            if row is None or due is None:
+                continue
+            if due > early:
+                heapq.heappush(self._queue, (due, key))
+            else:
                 found[key] = (due, key, row)
+        self._taken |= found.keys()
         return [(key, row) for _, key, row in sorted(found.values(), key=lambda item: item[:2])]
 
     def _set(self, key: str, row: Row | None) -> None:
+        held = self._when(self._rows.get(key))
         if row is None:
             self._rows.pop(key, None)
             return
         self._rows[key] = row
-        if self._due is not None and row[self._due] is not None:
-            heapq.heappush(self._queue, (row[self._due], key))
+        due = self._when(row)
+        if due is not None and (held is None or due < held or key in self._taken):
+            heapq.heappush(self._queue, (due, key))
+            self._taken.discard(key)
+
+    def _when(self, row: Row | None) -> int | None:
+        return None if row is None or self._due is None else row[self._due]
 
 
 class Overlay:
