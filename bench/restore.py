@@ -8,6 +8,7 @@ The changelog holds window state of the bench's pipeline, each key ``--times`` t
 import argparse
 import gc
 import time
+from array import array
 from collections.abc import Iterator
 
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -36,11 +37,11 @@ TILE, TILES, BLOCK, WARM = 300_000_000, 3, 16_384, 1_000
 def rows(keys: int) -> Iterator[tuple[str, Row]]:
     """Yield the window state of keys: three tiles each, as an hour of readings leaves it."""
     for n in range(keys):
-        tiles = [BEGIN // TILE + n % 7 + i for i in range(TILES)]
+        tiles = array("q", [BEGIN // TILE + n % 7 + i for i in range(TILES)])
         row = (
             tiles,
-            [100 * n + i for i in range(TILES)],
-            [1 + i for i in range(TILES)],
+            array("q", [100 * n + i for i in range(TILES)]),
+            array("q", [1 + i for i in range(TILES)]),
             TILE * (tiles[-1] + 24),
         )
         yield f"amount_1h|device-{n:06d}", row

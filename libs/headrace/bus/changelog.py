@@ -1,5 +1,6 @@
 """State as records: rows of a lane's tables, and how far the lane has come, on its compacted changelog topic."""
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -122,9 +123,14 @@ def _rows(columns: pa.RecordBatch, table: Table) -> Iterator[Row]:
 
 
 def _cells(column: pa.Array) -> list[Any]:
-    """Return a column as Python values; whole numbers and lists of them are most of all state, and quick."""
+    """Return a column as Python values; whole numbers and lists of them are most of all state, and quick.
+
+    Lists of 64 bit integers are packed arrays, as in :mod:`headrace.features.windows`.
+    """
     if pa.types.is_list(column.type) and not column.null_count:
-        cells, ends = _cells(column.values), column.offsets.to_numpy().tolist()
+        values, ends = column.values, column.offsets.to_numpy().tolist()
+        packed = values.type == pa.int64() and not values.null_count
+        cells = array("q", values.to_numpy().tobytes()) if packed else _cells(values)
         return [cells[begin:end] for begin, end in pairwise(ends)]
     if pa.types.is_integer(column.type) and not column.null_count:
         return list(column.to_numpy().tolist())
