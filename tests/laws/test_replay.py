@@ -30,6 +30,16 @@ def test_a_replay_matches(steps, data):
         assert verdicts.checked == len(loop.log.read(PREDICTIONS.name("shop")))
 
 
+def test_a_replay_begins_where_the_window_of_a_late_event_does():
+    early, late = (
+        ("Order", {"order_id": name, "shop": "a", "amount": 1.0, "at": 3 * minutes})
+        for name, minutes in (("early", 55), ("late", -15))
+    )
+    loop = run([[], [early], [], [], [late]])
+    verdicts = again(loop, 5, 5)
+    assert (verdicts.checked, verdicts.mismatch) == (1, 0)
+
+
 def orders(count):
     return [("Order", {"order_id": f"o{n}", "shop": "a", "amount": float(n), "at": n}) for n in range(count)]
 

@@ -275,8 +275,11 @@ class Definition(Part):
 
     @property
     def lookback(self) -> int:
-        """Return the microseconds of event time after which no state of the data plane is left."""
-        return max([self.dedupe, self.label.maturity, *(w.window + w.tile for w in self.features.windows)])
+        """Return the microseconds of event time after which no state of the data plane is left.
+
+        A window's tiles are kept for two of its spans, since an event that comes late looks back from its own time.
+        """
+        return max([self.dedupe, self.label.maturity, *(2 * w.window + w.tile for w in self.features.windows)])
 
     def canonical(self) -> str:
         """Return the one JSON text of this definition: sorted keys, no spaces, durations as written."""
