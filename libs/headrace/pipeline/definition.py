@@ -279,7 +279,9 @@ class Definition(Part):
 
         A window's tiles are kept for two of its spans, since an event that comes late looks back from its own time.
         """
-        return max([self.dedupe, self.label.maturity, *(2 * w.window + w.tile for w in self.features.windows)])
+        return max(
+            [self.dedupe, self.label.maturity, *(2 * w.window + w.tile for w in self.features.windows)]
+        )
 
     def canonical(self) -> str:
         """Return the one JSON text of this definition: sorted keys, no spaces, durations as written."""
