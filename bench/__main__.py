@@ -2,8 +2,9 @@
 
 import argparse
 import json
+import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,19 @@ from rich.table import Table
 
 from bench import broker, environment, results
 from bench.harness import Run, run
-from bench.latency import latency
-from bench.rows import BASE, Row, rows
+from bench.idle import idle
+from bench.job import PARTITIONS
+from bench.latency import ASKED, RATE, latency, named
+from bench.memory import memory
+from bench.replay import rates
+from bench.rows import Row, rows
 from headrace.errors import CheckError, HeadraceError, UsageError
 from headrace.local.settings import Settings
 
 RUNS = 5
 QUICK_EVENTS, QUICK_ROWS = 2_000, ("headrace three services",)
-RATE = 1_000
-PROMPT = ("headrace fused lean", "headrace fused", "headrace three services", BASE)
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {"memory": memory, "idle": idle, "replay": rates}
+LATENCY = "latency"
 OUT = Console(stderr=True)
 
 
@@ -43,7 +48,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--events", type=int)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--latency", action="store_true")
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--docs", type=Path, metavar="PAGE")
     return parser.parse_args()
@@ -52,13 +56,13 @@ def _arguments() -> argparse.Namespace:
 def _main(asked: argparse.Namespace) -> None:
     settings = Settings()
     known = rows(settings.home / "bench" / "peers" / "bin" / "python")
-    names = _chosen(asked, [*(row.name for row in known), broker.NAME])
+    names = _chosen(asked, [*(row.name for row in known), broker.NAME, LATENCY, *PARTS])
     chosen = [row for row in known if row.name in names]
     count = QUICK_EVENTS if asked.quick else asked.events
     kept = results.Kept(
         settings.home / "bench" / "runs.json", settings.root, fresh=asked.fresh or asked.quick
     )
-    if any(row.peer for row in chosen):
+    if any(row.peer for row in (known if LATENCY in names else chosen)):
         OUT.print("making the peers' environment, where it is missing")
         environment.python(settings.home)
     times = 1 if asked.quick else asked.runs
@@ -66,9 +70,8 @@ def _main(asked: argparse.Namespace) -> None:
     measured += [_broker(count or broker.EVENTS, times, kept)] if broker.NAME in names else []
     report: dict[str, Any] = {
         "rows": results.with_ratios(measured),
-        "latency": _latency(chosen) if asked.latency else [],
-        "memory": {},
-        "idle": {},
+        "latency": _latency({row.name: row for row in known}, kept) if LATENCY in names else [],
+        **{name: _part(name, kept) if name in names else {} for name in PARTS},
         "peers": environment.versions(),
     }
     if asked.json:
@@ -83,7 +86,7 @@ def _main(asked: argparse.Namespace) -> None:
 def _chosen(asked: argparse.Namespace, known: list[str]) -> list[str]:
     names = asked.only or (QUICK_ROWS if asked.quick else known)
     if strange := sorted(set(names) - set(known)):
-        raise UsageError(f"no row {strange[0]}", f"there are {', '.join(known)}")
+        raise UsageError(f"nothing is named {strange[0]}", f"there are {', '.join(known)}")
     return list(names)
 
 
@@ -103,7 +106,7 @@ def _runs(
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Return the runs of a row, those before an interruption first, and why there are no more."""
     place = f"{name}, {events} events"
-    runs: list[dict[str, Any]] = (kept.of(place) or [])[:times]
+    runs: list[dict[str, Any]] = list(kept.of(place) or [])
     while len(runs) < times:
         OUT.print(f"{name}: run {len(runs) + 1} of {times}, {events:,} events")
         try:
@@ -116,18 +119,54 @@ def _runs(
     return runs, None
 
 
-def _latency(chosen: list[Row]) -> list[dict[str, Any]]:
-    """Measure the rows that promise an answer soon; one that fails is told and left out."""
+def _latency(known: Mapping[str, Row], kept: results.Kept) -> list[dict[str, Any]]:
+    """Measure the rows that promise an answer soon; what fails is told, without figures."""
     told: list[dict[str, Any]] = []
-    for row in chosen:
-        if row.name not in PROMPT:
-            continue
-        OUT.print(f"{row.name}: latency at {RATE:,} events/s")
-        try:
-            told += latency(row, RATE)
-        except HeadraceError as error:
-            OUT.print(f"failed: {error.what}", error.why)
+    for name, partitions, fully in ASKED:
+        row = known[name]
+        told += _at_rate(row, partitions, RATE, kept)
+        if fully and (peak := _peak(row, partitions, kept)):
+            told += _at_rate(row, partitions, round(peak / 2, -2), kept)
     return told
+
+
+def _at_rate(row: Row, partitions: int, rate: int, kept: results.Kept) -> list[dict[str, Any]]:
+    name = named(row, partitions)
+    place = f"{name}, {rate} events/s"
+    if held := kept.of(place):
+        return list(held)
+    OUT.print(f"{name}: latency at {rate:,} events/s")
+    try:
+        found = latency(row, rate, partitions)
+    except HeadraceError as error:
+        OUT.print(f"failed: {error.what}", error.why)
+        return [{"name": name, "rate": rate, "p50_ms": None, "p99_ms": None, "note": error.what}]
+    kept.keep(place, found)
+    return found
+
+
+def _peak(row: Row, partitions: int, kept: results.Kept) -> int | None:
+    """Return how many events a second a row can do with so many partitions, or None where that fails."""
+    if partitions == PARTITIONS:
+        found, _ = _runs(row.name, row.events, 1, kept, lambda: asdict(run(row, row.events)))
+    else:
+        name = named(row, partitions)
+        found, _ = _runs(name, row.events, 1, kept, lambda: asdict(run(row, row.events, partitions)))
+    return round(statistics.median(r["events_per_second"] for r in found)) if found else None
+
+
+def _part(name: str, kept: results.Kept) -> dict[str, Any]:
+    """Measure one of the other parts; one that fails says why."""
+    if held := kept.of(name):
+        return dict(held)
+    OUT.print(f"{name}: measuring")
+    try:
+        found = PARTS[name]()
+    except HeadraceError as error:
+        OUT.print(f"failed: {error.what}", error.why)
+        return {"note": f"failed: {error.what}"}
+    kept.keep(name, found)
+    return found
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -139,6 +178,9 @@ def _print(report: dict[str, Any]) -> None:
     Console(width=140).print(table)
     for way in report["latency"]:
         print(f"{way['name']}, {way['rate']:,} events/s: p50 {way['p50_ms']} ms, p99 {way['p99_ms']} ms")
+    for name in PARTS:
+        for what, figure in report[name].items():
+            print(f"{name} {what}: {results.shown(figure)}")
 
 
 if __name__ == "__main__":

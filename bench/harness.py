@@ -12,7 +12,7 @@ from typing import Any
 
 import fastavro
 
-from bench.job import Events, events
+from bench.job import PARTITIONS, Events, events
 from bench.oracle import check
 from bench.rows import Row
 from bench.stage import Stage, service, stage
@@ -38,7 +38,7 @@ class Run:
     wrong: int
 
 
-def run(row: Row, count: int) -> Run:
+def run(row: Row, count: int, partitions: int = PARTITIONS) -> Run:
     """Run a row once on ``count`` events; raise HeadraceError when a process ends or nothing comes out.
 
     Every row starts warm: it answers a few more events first, then its processes stand still (SIGSTOP) while the
@@ -46,21 +46,26 @@ def run(row: Row, count: int) -> Run:
     """
     warm = min(WARM, count // 4)
     made = events(count + warm)
-    with stage() as ready:
+    with stage(partitions) as ready:
         wanted = ready.expected(made)
-        if row.peer:
-            began = _work(ready, row, made, warm)
-        else:
-            with ready.running(service("clock")):
-                ready.wait_for_tick()
-                began = _work(ready, row, made, warm)
+        began, ended = run_on(ready, row, made, warm)
         with KafkaLog(ready.settings.bootstrap) as log:
             answers, refusals = whole(log, row.answers), whole(log, row.refusals)
     verdict = check(wanted, scored(answers, peer=row.peer), refused(refusals, peer=row.peer))
-    last = max((r.appended for r in answers), default=0)
-    return Run(
-        count, count / max(last / 1_000 - began, 0.001), verdict.lost, verdict.duplicated, verdict.wrong
-    )
+    took = max(ended - began, 0.001)
+    return Run(count, count / took, verdict.lost, verdict.duplicated, verdict.wrong)
+
+
+def run_on(ready: Stage, row: Row, made: Events, warm: int = 0) -> tuple[float, float]:
+    """Run a row on a stage until it has answered; return when the watch began and when its last answer came."""
+    if row.peer:
+        began = _work(ready, row, made, warm)
+    else:
+        with ready.running(service("clock")):
+            ready.wait_for_tick()
+            began = _work(ready, row, made, warm)
+    with KafkaLog(ready.settings.bootstrap) as log:
+        return began, max((r.appended for r in whole(log, row.answers)), default=0) / 1_000
 
 
 def _work(ready: Stage, row: Row, made: Events, warm: int) -> float:

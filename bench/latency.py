@@ -9,24 +9,40 @@ from typing import Any
 import fastavro
 import numpy as np
 
-from bench.harness import PAUSE, RECEIPT, whole
-from bench.job import events
-from bench.rows import Row
+from bench.harness import PAUSE, RECEIPT, WARM_STILL, rest, whole
+from bench.job import PARTITIONS, events
+from bench.rows import BASE, Row
 from bench.stage import PATIENCE, Stage, service, stage, within
 from headrace.bus.kafka import producer, send
 from headrace.bus.reading import KafkaLog, Stamped
 from headrace.contracts.topics import EVENTS, FEATURES, RECEIPTS, VALIDATED
 
+RATE = 1_000  # events a second; the other rate is half of what the row can do at most
 SLICES = 100  # a second
-SECONDS, WARM = 30, 0.4
+SECONDS, MOST, WARM, EARLY = 30, 600_000, 3_000, 0.4
+# Which rows are asked, with how many partitions, and whether at half of their peak too.
+ASKED = (
+    ("headrace three services", 1, True),
+    ("headrace three services", PARTITIONS, True),
+    ("headrace fused", 1, True),
+    ("headrace fused", PARTITIONS, True),
+    ("headrace fused lean", PARTITIONS, True),
+    (BASE, PARTITIONS, False),
+)
 FIRST = fastavro.parse_schema(
     {"type": "record", "name": "First", "fields": [{"name": "id", "type": "string"}]}
 )  # every record of an event begins with the event's id
 
 
-def latency(row: Row, rate: int, seconds: int = SECONDS) -> list[dict[str, Any]]:
-    """Return p50 and p99 in ms of each hop of a row, end to end, and of its receipts, at ``rate`` events/s."""
-    with stage() as ready:
+def latency(
+    row: Row, rate: int, partitions: int = PARTITIONS, seconds: int = SECONDS
+) -> list[dict[str, Any]]:
+    """Return p50 and p99 in ms of each hop of a row, end to end, and of its receipts, at ``rate`` events/s.
+
+    Raises:
+        HeadraceError: when a process ends, or the row does not keep up.
+    """
+    with stage(partitions) as ready:
         if row.peer:
             _flow(ready, row, rate, seconds)
         else:
@@ -39,21 +55,30 @@ def latency(row: Row, rate: int, seconds: int = SECONDS) -> list[dict[str, Any]]
                 hops += [VALIDATED.name("bench"), FEATURES.name("bench")]
             times = {topic: _times(whole(log, topic)) for topic in [*hops, row.answers]}
             receipts = {} if row.peer else _receipts(whole(log, RECEIPTS.name("bench")))
-    raw = times[hops[0]]
+    raw, name = times[hops[0]], named(row, partitions)
     told = [
-        _told(f"{row.name}: {b.split('.')[1]}", rate, times[a], times[b])
+        _told(f"{name}: {b.split('.')[1]}", rate, times[a], times[b])
         for a, b in pairwise([*hops, row.answers])
         if len(hops) > 1
     ]
-    told.append(_told(f"{row.name}: end to end", rate, raw, times[row.answers]))
-    return [*told, _told(f"{row.name}: receipts", rate, raw, receipts)] if receipts else told
+    told.append(_told(f"{name}: end to end", rate, raw, times[row.answers]))
+    return [*told, _told(f"{name}: receipts", rate, raw, receipts)] if receipts else told
+
+
+def named(row: Row, partitions: int) -> str:
+    """Return the name of a row with so many partitions."""
+    return f"{row.name}, {partitions} partition{'s' if partitions > 1 else ''}"
 
 
 def _flow(ready: Stage, row: Row, rate: int, seconds: int) -> None:
-    """Publish at the rate while the row runs; return when nothing more comes out."""
-    records = ready.framed(events(rate * seconds))
+    """Publish at the rate while the row runs, once it is warm; return when nothing more comes out."""
+    count = min(rate * seconds, MOST)
+    made = events(WARM + count)
+    records = ready.framed(made.part(WARM, len(made.number)))
     writer, size = producer(ready.settings.bootstrap, **{"linger.ms": 0}), max(1, rate // SLICES)
-    with ready.running(*row.commands, peer=row.peer):
+    with ready.running(*row.commands, peer=row.peer) as processes:
+        ready.publish(made.part(0, WARM))
+        rest(ready, row, processes, int(0.9 * WARM), WARM_STILL)
         began = time.monotonic()
         for start in range(0, len(records), size):
             time.sleep(max(0.0, began + start / rate - time.monotonic()))
@@ -84,8 +109,8 @@ def _receipts(records: Sequence[Stamped]) -> dict[str, int]:
 
 
 def _told(name: str, rate: int, begin: Mapping[str, int], end: Mapping[str, int]) -> dict[str, Any]:
-    """Return the quantiles of one way, its first part left out: imports, compilation, the backlog they leave."""
+    """Return the quantiles of one way, its first part left out."""
     both = sorted((begin[event], end[event]) for event in begin.keys() & end.keys())
-    took = np.array([e - b for b, e in both[int(WARM * len(both)) :]])
+    took = np.array([e - b for b, e in both[int(EARLY * len(both)) :]])
     p50, p99 = (round(float(q), 1) for q in np.quantile(took, [0.5, 0.99])) if len(took) else (None, None)
     return {"name": name, "rate": rate, "p50_ms": p50, "p99_ms": p99}

@@ -12,6 +12,7 @@ from bench.broker import Flow
 from bench.harness import Run
 from bench.rows import BASE, Row
 
+PARTS = ("memory", "idle", "replay")
 BEGIN, END = "<!-- BENCH -->", "<!-- /BENCH -->"
 
 
@@ -107,17 +108,20 @@ def markdown(report: Mapping[str, Any]) -> str:
             lines.append(f"| {r['name']} | {r['guarantee']} | {r['note']} | | | | | |")
             continue
         cells = [r["name"], r["guarantee"], f"{_rate(r)} ({r['least']:,} to {r['most']:,})"]
-        cells += [_shown(r[k]) for k in ("ratio_to_hand_written", "lost", "duplicated", "wrong")]
+        cells += [shown(r[k]) for k in ("ratio_to_hand_written", "lost", "duplicated", "wrong")]
         lines.append("| " + " | ".join([*cells, f"{r['events']:,}"]) + " |")
     if report["latency"]:
         lines += ["", "| append to append | events/s | p50 ms | p99 ms |", "|---|---|---|---|"]
         lines += [
-            f"| {m['name']} | {m['rate']:,} | {_shown(m['p50_ms'])} | {_shown(m['p99_ms'])} |"
+            f"| {m['name']} | {m['rate']:,} | {shown(m['p50_ms'])} | {shown(m['p99_ms'])} |"
             for m in report["latency"]
         ]
-    for name in ("memory", "idle"):
-        if report[name]:
-            lines += ["", f"{name}: " + ", ".join(f"{k} {v:,}" for k, v in report[name].items())]
+    for name in PARTS:
+        if report.get(name):
+            lines += ["", f"| {name} | |", "|---|---|"]
+            lines += [
+                f"| {what.replace('_', ' ')} | {shown(figure)} |" for what, figure in report[name].items()
+            ]
     return "\n".join(lines)
 
 
@@ -126,7 +130,10 @@ def _rate(row: Mapping[str, Any]) -> str:
     return f"in {row['events_per_second']:,}, out {out:,}" if out else f"{row['events_per_second']:,}"
 
 
-def _shown(figure: float | None) -> str:
+def shown(figure: float | str | None) -> str:
+    """Return a figure as it is read: with commas; nothing for None."""
+    if isinstance(figure, str):
+        return figure
     return "" if figure is None else f"{figure:,}"
 
 

@@ -1,6 +1,7 @@
 """What a run stands on: a broker and a registry of its own, the topics, the champion, the events."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ import pyarrow as pa
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
-from bench.job import PIPELINE, Events, events, labels
+from bench.job import PARTITIONS, PIPELINE, Events, events, labels
 from bench.oracle import Expected, Floats, answered, expected, features
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import decode_plain
@@ -51,11 +52,22 @@ class Stage:
     """A broker that is ready for the job."""
 
     settings: Settings
+    partitions: int = PARTITIONS
+
+    @cached_property
+    def folder(self) -> Path:
+        """Return the folder of the pipeline: a copy of the bench's with the partitions asked for."""
+        copy = self.settings.home / "pipeline"
+        shutil.copytree(PIPELINE, copy)
+        told = (copy / "bench.yaml").read_text()
+        wanted = told.replace(f"partitions: {PARTITIONS}", f"partitions: {self.partitions}")
+        (copy / "bench.yaml").write_text(wanted)
+        return copy
 
     @cached_property
     def definition(self) -> Any:
         """Return the pipeline's definition."""
-        return find("bench", PIPELINE)
+        return find("bench", self.folder)
 
     @cached_property
     def admin(self) -> AdminClient:
@@ -95,7 +107,7 @@ class Stage:
 
     def prepare(self) -> None:
         """Create topics and schemas, and make the model champion in the way deployment does."""
-        provision(self.settings, PIPELINE, STAGES)
+        provision(self.settings, self.folder, STAGES)
         made = self.admin.create_topics(
             [NewTopic(n, self.definition.partitions, 1) for n in (SCORES, REFUSALS)]
         )
@@ -190,10 +202,10 @@ class Stage:
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
+def stage(partitions: int = PARTITIONS) -> Iterator[Stage]:
     """Start a broker and a registry, prepare the job on them, stop both at the end."""
     with contextmanager(running_broker)() as settings:
-        made = Stage(settings)
+        made = Stage(settings, partitions)
         made.prepare()
         yield made
 
