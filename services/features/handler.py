@@ -1,12 +1,12 @@
 """Validated records in, feature vectors out; windows advance in log order."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from headrace.bus import hashes
 from headrace.bus.service import Batch, Context, Emit, Row, Rows, Step
 from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.codec import Codec
@@ -100,13 +100,13 @@ def _key(window: Window, group: str) -> str:
 
 
 def _vectors(values: pa.StructArray, view: View) -> pa.RecordBatch:
-    bodies = view.values.encode(pa.RecordBatch.from_struct_array(values))
+    bodies = view.values.packed(pa.RecordBatch.from_struct_array(values))
     count = len(values)
     return pa.RecordBatch.from_pydict(
         {
             "pipeline_digest": [view.definition.digest] * count,
             "feature_view_version": pa.array([view.definition.features.version] * count, pa.int32()),
-            "features_hash": [hashlib.sha256(body).hexdigest() for body in bodies],
+            "features_hash": hashes.texts(hashes.hexed(hashes.sha256(bodies))),
             "values": values,
         }
     )

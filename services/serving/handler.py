@@ -158,12 +158,12 @@ def _statuses(model: Model, doubted: Mask) -> list[str]:
     return ["fallback" if doubt else model.status for doubt in doubted.tolist()]
 
 
-def _ids(version: Version, vectors: pa.RecordBatch) -> list[str]:
+def _ids(version: Version, vectors: pa.RecordBatch) -> pa.Array:
     """Return the ids of first-revision predictions (DESIGN 5: UUIDv5 over all that decides them)."""
     decided = [vectors[name] for name in ("pipeline_digest", "feature_view_version", "event_id")]
     parts = [column.cast(pa.string()) for column in (*decided, *vectors["origin"].flatten())]
     names = pc.binary_join_element_wise(*parts, pa.scalar("0"), "/")
-    return derived_ids(f"prediction/{version.digest}/", names.to_pylist())
+    return derived_ids(f"prediction/{version.digest}/", names)
 
 
 def _count(

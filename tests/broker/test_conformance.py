@@ -46,7 +46,7 @@ class Leaking(MemoryRig):
     def runner(self, service, *, abort=never, max_batch=1_000):
         def leak(transaction):
             failed = abort(transaction)
-            self.log.append(transaction.produced if failed else ())
+            self.log.append(transaction.records() if failed else ())
             return failed
 
         return super().runner(service, abort=leak, max_batch=max_batch)

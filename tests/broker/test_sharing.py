@@ -172,7 +172,7 @@ def in_time(runner, transaction):
 
 def too_early(runner, transaction):
     """Send what others read, and stop before state and offsets."""
-    told = [r for r in transaction.produced if "changelog" not in r.topic]
+    told = [block for block in transaction.produced if "changelog" not in block.topic]
     runner.transactions.send(replace(transaction, produced=told))
 
 

@@ -1,11 +1,13 @@
 """A delayed EndTxn must not close the next transaction (KAFKA-17754): without our rule it does, with it it cannot."""
 
+import pyarrow as pa
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from headrace.bus.blocks import Block
 from headrace.bus.kafka import always, fence, read_all
-from headrace.bus.records import Outgoing, Transaction
+from headrace.bus.transaction import Transaction
 from headrace.bus.transactions import Outcome, Transactions
 from headrace.chaos.mutants import HASTY
 from headrace.chaos.proxy import proxied
@@ -25,6 +27,10 @@ class KeepProducer(Transactions):
             super().abort()
 
 
+def only(topic, value):
+    return Block(topic, 0, pa.array([b""]), pa.array([value]))
+
+
 def story(kind, broker, topic):
     """Commit one record with a late EndTxn, abort another while it arrives; return what a reader sees."""
     client = AdminClient({"bootstrap.servers": broker.bootstrap})
@@ -33,10 +39,10 @@ def story(kind, broker, topic):
     with proxied(broker.kafka_port) as proxy:
         transactions = kind(f"{LOOPBACK}:{proxy.port}", topic, lambda: None, **HASTY)
         assert fence(transactions.producer, 30, always)
-        outcome = transactions.carry_out(Transaction([Outgoing(topic, 0, None, b"first")]))
+        outcome = transactions.carry_out(Transaction([only(topic, b"first")]))
         assert proxy.held.is_set()
         transactions.begin()
-        transactions.send(Transaction([Outgoing(topic, 0, None, b"second")]))
+        transactions.send(Transaction([only(topic, b"second")]))
         assert transactions.producer.flush(10) == 0
         proxy.release()
         transactions.abort()

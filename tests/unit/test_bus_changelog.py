@@ -1,6 +1,7 @@
 """Rows written to a changelog come back as they were, in one piece or in parts."""
 
 from array import array
+from itertools import chain
 
 import pyarrow as pa
 import pytest
@@ -33,8 +34,8 @@ PLAIN = {"f": (1, [1], "x", b""), "g": (2, [2, 3], "y", b"z")}
 
 
 def written(registry, table, rows):
-    sent = entries(Encoder(registry), "log", 0, table, list(rows.items()))
-    return [Incoming("log", 0, n, r.key, r.value) for n, r in enumerate(sent)]
+    blocks = entries(Encoder(registry), "log", 0, table, list(rows.items()))
+    return [Incoming("log", 0, n, r.key, r.value) for n, r in enumerate(chain(*blocks))]
 
 
 @pytest.mark.parametrize("rows", [ROWS, PLAIN, ROWS | PLAIN])

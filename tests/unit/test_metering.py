@@ -1,9 +1,11 @@
 """What a runner counts for Prometheus."""
 
+import pyarrow as pa
 from prometheus_client import REGISTRY
 
 from headrace.bus import metering
-from headrace.bus.records import Outgoing, Transaction
+from headrace.bus.blocks import Block
+from headrace.bus.transaction import Transaction
 
 
 def value(name: str, **labels: str) -> float:
@@ -12,7 +14,7 @@ def value(name: str, **labels: str) -> float:
 
 def test_a_committed_transaction_counts_what_others_can_read() -> None:
     topics = ["p.validated.v1"] * 3 + ["p.rejected.v1", "p.ledger.v1", "p.metered-changelog.v1"]
-    produced = [Outgoing(topic, 0, b"", b"") for topic in topics]
+    produced = [Block(topic, 0, pa.array([b""]), pa.array([b""])) for topic in topics]
     metering.committed("metered", Transaction(produced=produced, rows=4))
     assert value("headrace_events_in_total", service="metered") == 4
     assert value("headrace_events_out_total", service="metered", topic="p.validated.v1") == 3

@@ -4,13 +4,15 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import pairwise, repeat
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from headrace.bus.blocks import Block
 from headrace.bus.encode import Encoder
-from headrace.bus.records import Incoming, Outgoing
+from headrace.bus.records import Incoming
 from headrace.bus.schemas import Registry, Schema, codec
 from headrace.bus.service import Row, Table
 from headrace.contracts.arrow import avro_schema
@@ -75,20 +77,24 @@ def plain(columns: pa.RecordBatch) -> list[dict[str, Any]]:
 
 def entries(
     encoder: Encoder, topic: str, partition: int, table: Table, changed: Sequence[tuple[str, Row | None]]
-) -> list[Outgoing]:
+) -> list[Block]:
     """Return the changelog records of changed rows; a row that is gone is a tombstone."""
-    kept = [(key, row) for key, row in changed if row is not None]
-    begin = f"{table.name}/"
-    gone = [Outgoing(topic, partition, (begin + key).encode(), None) for key, row in changed if row is None]
-    if not kept:
-        return gone
+    gone = [key for key, row in changed if row is None]
+    keys = [key for key, row in changed if row is not None] if gone else [key for key, _ in changed]
+    blocks = [Block(topic, partition, _keys(table, gone))] if gone else []
+    if not keys:
+        return blocks
     writer = encoder.state_writer(topic, table_schema(table))
-    rows = list(zip(*(row for _, row in kept), strict=True))
+    rows = list(zip(*(row for _, row in changed if row is not None), strict=True))
     arrays = [pa.array(values, type=f.type) for values, f in zip(rows, table.columns, strict=True)]
     columns = writer.cast(pa.RecordBatch.from_arrays(arrays, schema=table.columns))
-    values = codec(writer.schema).encode(columns, header(writer.schema_id))
-    keys = [(begin + key).encode() for key, _ in kept]
-    return gone + list(map(Outgoing._make, zip(repeat(topic), repeat(partition), keys, values, repeat(()))))
+    values = codec(writer.schema).packed(columns, header(writer.schema_id))
+    return [*blocks, Block(topic, partition, _keys(table, keys), values)]
+
+
+def _keys(table: Table, keys: Sequence[str]) -> pa.Array:
+    """Return the keys of a table's rows on the changelog, where several tables lie."""
+    return pc.binary_join_element_wise(table.name, pa.array(keys, pa.string()), "/").cast(pa.binary())
 
 
 def read(

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from headrace.bus import trace
+from headrace.bus.blocks import Block, Headers, weave, woven
 from headrace.bus.chunks import LINEAGE
-from headrace.bus.records import Headers, Outgoing, trace_headers
+from headrace.bus.records import Outgoing
 from headrace.bus.schemas import Registry, Schema, codec, record_schema, subject
 from headrace.bus.service import Batch, Emit
 from headrace.contracts.arrow import arrow_schema
@@ -56,32 +57,34 @@ class Writer:
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.types)
 
+    def block(self, columns: pa.RecordBatch, values: pa.BinaryArray, partition: int, tick: int) -> Block:
+        """Return records of typed columns and their values, keyed by entity (data) or pipeline (control)."""
+        keys = columns["entity_key" if "entity_key" in columns.schema.names else "pipeline"].fill_null("")
+        headers = self._headers(columns, keys, tick) if self.headers else ()
+        return Block(self.topic, partition, keys.cast(pa.binary()), values, headers)
+
     def outgoing(self, columns: pa.RecordBatch, partition: int, tick: int) -> list[Outgoing]:
-        """Return framed records of typed columns, keyed by entity (data) or pipeline (control)."""
-        names = columns.schema.names
-        keys = columns["entity_key" if "entity_key" in names else "pipeline"].to_pylist()
-        values = codec(self.schema).encode(columns, header(self.schema_id))
-        headers = self._headers(columns, keys, tick) if self.headers else repeat(())
-        encoded = [(key or "").encode() for key in keys]
-        return list(map(Outgoing._make, zip(repeat(self.topic), repeat(partition), encoded, values, headers)))
+        """Return framed records of typed columns one by one."""
+        return list(Typed(self, columns, np.arange(columns.num_rows)).block(partition, tick))
 
-    def _headers(self, columns: pa.RecordBatch, keys: list[str], tick: int) -> list[Headers]:
+    def _headers(self, columns: pa.RecordBatch, keys: pa.Array, tick: int) -> Headers:
         ids = self._ids(columns, keys, tick)
-        told = "event_id" in columns.schema.names
-        causes = columns["event_id"].fill_null("").to_pylist() if told else ids
-        return trace_headers(self.topic, self.kind, ids, causes, self._times(columns))
+        causes = columns["event_id"].fill_null("") if "event_id" in columns.schema.names else ids
+        return trace.headers(self.topic, self.kind, ids, causes, self._times(columns))
 
-    def _ids(self, columns: pa.RecordBatch, keys: list[str], tick: int) -> list[str]:
+    def _ids(self, columns: pa.RecordBatch, keys: pa.Array, tick: int) -> pa.Array:
         if self.identity is None:
-            return [f"{key}/{tick}/{self.schema['name']}/{n}" for n, key in enumerate(keys)]
-        return list(columns[self.identity].to_pylist())
+            name = self.schema["name"]
+            return pa.array(
+                [f"{key}/{tick}/{name}/{n}" for n, key in enumerate(keys.to_pylist())], pa.string()
+            )
+        return columns[self.identity]
 
-    def _times(self, columns: pa.RecordBatch) -> list[str]:
+    def _times(self, columns: pa.RecordBatch) -> pa.Array:
         name = next((n for n in ("event_time", "time") if n in columns.schema.names), None)
         if name is None:
-            return ["1970-01-01T00:00:00Z"] * columns.num_rows
-        micros = columns[name].cast(pa.int64()).fill_null(0).to_numpy()
-        return [f"{t}Z" for t in np.datetime_as_string(micros.astype("datetime64[us]"))]
+            return pa.array(np.zeros(columns.num_rows, np.int64))
+        return columns[name].cast(pa.int64()).fill_null(0)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,15 @@ class Typed:
     writer: Writer
     columns: pa.RecordBatch
     places: np.ndarray
+
+    @cached_property
+    def values(self) -> pa.BinaryArray:
+        """Return the framed values."""
+        return codec(self.writer.schema).packed(self.columns, header(self.writer.schema_id))
+
+    def block(self, partition: int, tick: int) -> Block:
+        """Return the records."""
+        return self.writer.block(self.columns, self.values, partition, tick)
 
 
 class Encoder:
@@ -137,19 +149,17 @@ class Encoder:
         definition: Definition,
     ) -> list[Outgoing]:
         """Return the records of one topic in the order of their causes."""
-        return outgoing(self.typed(topic, emits, batch, definition), partition, tick)
+        return list(block(self.typed(topic, emits, batch, definition), partition, tick))
 
 
-def outgoing(parts: Sequence[Typed], partition: int, tick: int) -> list[Outgoing]:
+def block(parts: Sequence[Typed], partition: int, tick: int) -> Block:
     """Return the records of one topic's parts in their common order."""
-    found = [part.writer.outgoing(part.columns, partition, tick) for part in parts]
-    if len(found) == 1:
-        return found[0]
-    ordered = np.empty(sum(map(len, found)), object)
-    for part, records in zip(parts, found, strict=True):
-        for place, record in zip(part.places.tolist(), records, strict=True):
-            ordered[place] = record
-    return list(ordered)
+    return woven([p.block(partition, tick) for p in parts], [p.places for p in parts])
+
+
+def values(parts: Sequence[Typed]) -> pa.BinaryArray:
+    """Return the values of one topic's parts in their common order."""
+    return weave([p.values for p in parts], [p.places for p in parts])
 
 
 def _in_order_of_causes(emits: Sequence[Emit], counts: Sequence[int]) -> list[np.ndarray]:

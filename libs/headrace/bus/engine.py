@@ -10,10 +10,11 @@ from headrace.bus.changelog import plain, read
 from headrace.bus.encode import Encoder
 from headrace.bus.errors import BrokenRecordError
 from headrace.bus.lane import Lane
-from headrace.bus.records import Incoming, Transaction
+from headrace.bus.records import Incoming
 from headrace.bus.schemas import Registry, codec, record_schema
 from headrace.bus.service import Artifacts, Service
 from headrace.bus.skips import ORDER, Skip, Skips
+from headrace.bus.transaction import Transaction
 from headrace.bus.turns import Key, Turns
 from headrace.contracts.frame import unframe
 from headrace.contracts.topics import COMMANDS, CONTROL_TOPICS, EVENTS, LEDGER, PIPELINES, TICKS, Topic

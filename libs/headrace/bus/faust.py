@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from yarl import URL
 from headrace.bus import metering
 from headrace.bus.engine import Engine
 from headrace.bus.failpoints import reach
-from headrace.bus.records import Incoming, Outgoing, Transaction
+from headrace.bus.records import Incoming, Outgoing
+from headrace.bus.transaction import Transaction
 from headrace.contracts.topics import LEDGER
 from headrace.local.settings import Settings
 from headrace.telemetry.health import Health
@@ -99,7 +100,7 @@ class FaustRunner:
 
     async def _carry_out(self, transaction: Transaction) -> None:
         """Send what was not sent in an earlier life: a tick's records, and when they are acked its ledger entry."""
-        for pipeline, records, entry in by_tick(transaction.produced):
+        for pipeline, records, entry in by_tick(transaction.records()):
             if self._closed[pipeline]:
                 self._closed[pipeline] -= 1
                 continue
@@ -119,7 +120,7 @@ class FaustRunner:
         self._health.ready()
 
 
-def by_tick(produced: Sequence[Outgoing]) -> Iterator[tuple[str, list[Outgoing], Outgoing]]:
+def by_tick(produced: Iterable[Outgoing]) -> Iterator[tuple[str, list[Outgoing], Outgoing]]:
     """Yield pipeline, records and ledger entry of each tick a transaction closes; state on changelogs falls away."""
     records: list[Outgoing] = []
     for record in produced:

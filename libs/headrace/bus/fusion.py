@@ -18,8 +18,9 @@ from headrace.bus.encode import Typed
 from headrace.bus.engine import Engine
 from headrace.bus.lane import Lane
 from headrace.bus.queues import Queue
-from headrace.bus.records import Incoming, Transaction
+from headrace.bus.records import Incoming
 from headrace.bus.service import Selection, Service
+from headrace.bus.transaction import Transaction
 from headrace.bus.turns import Key, Turns
 from headrace.contracts import catalogue
 from headrace.contracts.topics import EVENTS, LEDGER, PIPELINES, Topic

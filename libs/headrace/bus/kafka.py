@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -16,6 +16,8 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from headrace.bus import native
+from headrace.bus.blocks import Block
 from headrace.bus.records import Incoming, Outgoing
 from headrace.bus.watched import Watched
 from headrace.errors import UnreachableError
@@ -26,7 +28,6 @@ CLIENT.addHandler(logging.NullHandler())  # unless a service sends its logs some
 Answer = TypeVar("Answer")
 Going = Callable[[], bool]
 Delivered = Callable[[KafkaError | None, Message], None]
-_NOBODY: Mapping[int, Delivered] = {}
 SLICE = 1.0  # seconds a call of the client may hold back a signal
 
 
@@ -122,13 +123,19 @@ def received(message: Message) -> bool:
     return False
 
 
-def send(client: Producer, records: Iterable[Outgoing], told: Mapping[int, Delivered] = _NOBODY) -> None:
-    """Hand records to a producer, waiting where its queue is full; ``told`` has who hears of the n-th's delivery."""
+def send_block(client: Producer, block: Block) -> None:
+    """Hand a block to a producer, waiting where its queue is full."""
+    if len(block):
+        (native.send if native.library() else send)(client, block)
+
+
+def send(client: Producer, records: Iterable[Outgoing], delivered: Delivered | None = None) -> None:
+    """Hand records to a producer, waiting where its queue is full; ``delivered`` hears of each delivery."""
     produce = client.produce  # keyword arguments that say nothing cost a third of the call
-    for n, r in enumerate(records):
+    for r in records:
         extra: dict[str, Any] = {"headers": list(r.headers)} if r.headers else {}
-        if n in told:
-            extra["on_delivery"] = told[n]
+        if delivered:
+            extra["on_delivery"] = delivered
         while True:
             try:
                 produce(r.topic, r.value, r.key, r.partition, **extra)

@@ -8,16 +8,18 @@ import numpy as np
 
 from headrace.bus.books import Books, Folds
 from headrace.bus.changelog import PROGRESS, Progress, entries
-from headrace.bus.encode import Encoder, Typed, outgoing
+from headrace.bus.encode import Encoder, Typed, block, values
 from headrace.bus.errors import HandlerError, UnansweredError
+from headrace.bus.hashes import chain
 from headrace.bus.ledger import ledger_entry
 from headrace.bus.queues import Queue
-from headrace.bus.records import Outgoing, Transaction, chain
 from headrace.bus.refusals import refusal_emits
 from headrace.bus.rows import Overlays, State
 from headrace.bus.service import Artifacts, Batch, Context, Emit, Row, Service, Step, Tick
 from headrace.bus.skips import refuse, stretch
 from headrace.bus.tickpace import control_batch
+from headrace.bus.transaction import Transaction
+from headrace.contracts.frame import SIZE
 from headrace.contracts.topics import EVENTS, LEDGER, PIPELINES, Topic, changelog
 from headrace.pipeline.definition import Definition
 
@@ -250,17 +252,16 @@ class Lane:
         assert self._definition is not None  # noqa: S101 -- a lane works only when it is ready
         partition = 0 if topic.scope == "control" or topic is LEDGER else self.partition
         parts = self._encoder.typed(topic, emits, batch, self._definition)
-        records = outgoing(parts, partition, self.progress.tick)
-        if topic not in self.unwritten:
-            transaction.produced += records
+        if parts and topic not in self.unwritten:
+            transaction.produced.append(block(parts, partition, self.progress.tick))
         if topic in self.taps:
             self.taps[topic](parts)
         if topic is LEDGER:
             return
-        name = topic.name(self.pipeline)
+        name, written = topic.name(self.pipeline), values(parts)
         counts, digests = dict(self.progress.records_out), dict(self.progress.digests)
-        counts[name] = counts.get(name, 0) + len(records)
-        digests[name] = chain(digests.get(name, b""), _bodies(records))
+        counts[name] = counts.get(name, 0) + len(written)
+        digests[name] = chain(digests.get(name, b""), written, SIZE)
         self.progress = replace(self.progress, records_out=counts, digests=digests)
 
     def _every_row_ended(self, batch: Batch, step: Step) -> None:
@@ -295,7 +296,3 @@ class Lane:
 def _where(batch: Batch, row: int) -> str:
     origin = batch.lineage["origin"][row].as_py() if "origin" in batch.lineage.schema.names else None
     return f"{origin['topic']}/{origin['partition']}@{origin['offset']}" if origin else batch.topic.stream
-
-
-def _bodies(records: Sequence[Outgoing]) -> list[bytes]:
-    return [record.value[5:] for record in records if record.value is not None]

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from headrace.bus.changelog import Progress
-from headrace.bus.records import chain
+from headrace.bus.hashes import chain
 from headrace.bus.service import Tick
 
 
@@ -26,7 +26,7 @@ def ledger_entry(
                 "rejected": done.rejected,
                 "absorbed": done.absorbed,
                 "digest": chain(
-                    b"", (f"{t} {d.hex()}".encode() for t, d in sorted(done.digests.items()))
+                    b"", pa.array([f"{t} {d.hex()}" for t, d in sorted(done.digests.items())], pa.string())
                 ).hex(),
             }
         ],

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from headrace.bus.changelog import PROGRESS, Progress
 from headrace.bus.engine import Engine
 from headrace.bus.fusion import FusedEngine
-from headrace.bus.records import Incoming, Outgoing, Transaction
+from headrace.bus.records import Incoming, Outgoing
+from headrace.bus.transaction import Transaction
 
 Partition = tuple[str, int]
 
@@ -30,7 +31,7 @@ class MemoryLog:
 
     def commit(self, transaction: Transaction) -> None:
         """Make a transaction visible: its records and its offsets at once."""
-        self.append(transaction.produced)
+        self.append(transaction.records())
         self.committed |= transaction.offsets
         for place in transaction.last_of_tails():
             self.committed[transaction.tails[place], *place] = len(self.partitions[place])

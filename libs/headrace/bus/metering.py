@@ -1,11 +1,10 @@
 """What the runners count for Prometheus; engines and lanes know nothing of it."""
 
 import logging
-from collections import Counter
 
 from headrace.bus.engine import Engine
 from headrace.bus.fusion import FusedEngine
-from headrace.bus.records import Transaction
+from headrace.bus.transaction import Transaction
 from headrace.contracts.topics import LEDGER, REJECTED
 from headrace.telemetry import metrics
 from headrace.telemetry.health import Health
@@ -22,7 +21,8 @@ def committed(service: str, transaction: Transaction) -> None:
     """Count a transaction and what it took in and gave out, without ledger and state."""
     metrics.TRANSACTIONS.labels(service).inc()
     metrics.EVENTS_IN.labels(service).inc(transaction.rows)
-    for topic, count in Counter(record.topic for record in transaction.produced).items():
+    for block in transaction.produced:
+        topic, count = block.topic, len(block)
         pipeline = topic.partition(".")[0]
         if topic == REJECTED.name(pipeline):
             metrics.REJECTED.labels(service, pipeline).inc(count)

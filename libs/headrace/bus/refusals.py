@@ -1,16 +1,15 @@
 """Refused rows as records: the dead letter with the bytes as they arrived, and the receipt that answers."""
 
-from collections.abc import Iterable, Sequence
-from hashlib import sha1
+from collections.abc import Sequence
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import pyarrow as pa
 
+from headrace.bus import hashes
 from headrace.bus.service import Batch, Emit, Refused
 from headrace.contracts.topics import RECEIPTS, REJECTED, Topic
 
 NAMESPACE: UUID = uuid5(NAMESPACE_URL, "urn:headrace")
-_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 ATTEMPTS = "attempts"
 UNREADABLE = "headrace_unreadable"  # header of a record that stands for a place: why its bytes cannot be had
 _MOST_DIGITS = 4
@@ -19,21 +18,12 @@ _HEADERS = pa.map_(pa.string(), pa.binary())
 
 def derived_id(*parts: object) -> str:
     """Return the UUIDv5 (RFC 9562, 5.5) of its cause's parts: the same cause, the same id, in any run."""
-    return derived_ids("/".join(map(str, parts)), [""])[0]
+    return str(uuid5(NAMESPACE, "/".join(map(str, parts))))
 
 
-def derived_ids(begin: str, rest: Iterable[str]) -> list[str]:
+def derived_ids(begin: str, rest: pa.Array) -> pa.Array:
     """Return :func:`derived_id` of names that begin alike, one for each ``rest``."""
-    begun = sha1(NAMESPACE.bytes + begin.encode(), usedforsecurity=False)
-    ids = []
-    for name in rest:
-        whole = begun.copy()
-        whole.update(name.encode())
-        found = whole.hexdigest()
-        ids.append(
-            f"{found[:8]}-{found[8:12]}-5{found[13:16]}-{_VARIANTS[found[16]]}{found[17:20]}-{found[20:32]}"
-        )
-    return ids
+    return hashes.texts(hashes.uuids(hashes.sha1(rest, NAMESPACE.bytes + begin.encode())))
 
 
 def refusal_emits(refusals: Sequence[Refused], batch: Batch) -> dict[Topic, list[Emit]]:

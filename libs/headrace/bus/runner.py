@@ -29,7 +29,8 @@ from headrace.bus.kafka import (
     received,
 )
 from headrace.bus.lane import Lane
-from headrace.bus.records import Incoming, Transaction
+from headrace.bus.records import Incoming
+from headrace.bus.transaction import Transaction
 from headrace.bus.transactions import Outcome, Transactions, retire
 from headrace.bus.unreadable import Stepping
 from headrace.bus.verdict import is_progress, kept

@@ -18,8 +18,8 @@ from confluent_kafka import KafkaException, TopicPartition
 from headrace.bus.engine import Engine
 from headrace.bus.failpoints import reach
 from headrace.bus.membership import Membership
-from headrace.bus.records import Transaction
 from headrace.bus.runner import KafkaRunner
+from headrace.bus.transaction import Transaction
 from headrace.errors import ConfigurationError
 
 LOG = logging.getLogger("headrace.bus")

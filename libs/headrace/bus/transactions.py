@@ -24,9 +24,10 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from headrace.bus.blocks import Block
 from headrace.bus.failpoints import planned, reach
-from headrace.bus.kafka import Going, always, fence, producer, send
-from headrace.bus.records import Transaction
+from headrace.bus.kafka import Going, always, fence, producer, send, send_block
+from headrace.bus.transaction import Transaction
 from headrace.bus.watched import StuckError, Watched
 
 LOG = logging.getLogger("headrace.bus")
@@ -111,16 +112,23 @@ class Transactions:
 
     def send(self, transaction: Transaction) -> None:
         """Hand over the records."""
-        told = dict.fromkeys(transaction.last_of_tails().values(), self._note)
         self._ends.clear()
-        if planned("mid-produce"):
-            half = len(transaction.produced) // 2
-            send(self.producer, transaction.produced[:half], told)
-            self.producer.flush(1)
-            reach("mid-produce")
-            send(self.producer, transaction.produced[half:], {n - half: tell for n, tell in told.items()})
-        else:
-            send(self.producer, transaction.produced, told)
+        lasts = set(transaction.last_of_tails().values())
+        middle = len(transaction.produced) // 2 if planned("mid-produce") else -1
+        for n, block in enumerate(transaction.produced):
+            half = len(block) // 2 if n == middle else 0
+            if n == middle:
+                self._send(block.cut(0, half))
+                self.producer.flush(1)
+                reach("mid-produce")
+            self._send(block.cut(half, len(block)), last=n in lasts)
+
+    def _send(self, block: Block, *, last: bool = False) -> None:
+        """Hand over a block; where it holds the ``last`` record of a tail, we want to hear of its delivery."""
+        stop = len(block) - last
+        send_block(self.producer, block.cut(0, stop))
+        if last:
+            send(self.producer, block.cut(stop, len(block)), self._note)
 
     def offsets(self, transaction: Transaction) -> None:
         """Tie the offsets of the inputs to the records."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from headrace.bus.errors import HandlerError, UnansweredError
 from headrace.bus.lane import Lane
-from headrace.bus.records import Transaction
+from headrace.bus.transaction import Transaction
 
 Key = tuple[str, int]
 ROWS_PER_TRANSACTION = 65_536

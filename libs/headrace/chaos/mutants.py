@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from headrace.bus.records import Transaction
 from headrace.bus.runner import KafkaRunner
+from headrace.bus.transaction import Transaction
 from headrace.bus.transactions import Outcome, Transactions
 from headrace.chaos.schedule import CONTROL
 

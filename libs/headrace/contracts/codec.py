@@ -1,7 +1,6 @@
 """Avro bodies to Arrow columns and back, compiled once for all schemas (``plain`` is the same in plain Python)."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -65,9 +64,13 @@ class Codec:
         return codes, cells
 
     def encode(self, columns: pa.RecordBatch, header: bytes = b"") -> list[bytes]:
+        """Return what :meth:`packed` does as Python bytes."""
+        return list(self.packed(columns, header).to_pylist())
+
+    def packed(self, columns: pa.RecordBatch, header: bytes = b"") -> pa.BinaryArray:
         """Return one body a row, each behind ``header``; missing fields take their default, others fall away.
 
-        Raises ``ValueError`` when a value does not fit the schema.
+        Raises ``ValueError`` when a value does not fit the schema, and for more than 2 GiB at once.
         """
         fitting = fit(columns, self.shape, self.arrow)
         flat = Flat()
@@ -82,8 +85,10 @@ class Codec:
         used, left = np.zeros(len(starts), np.int64), np.zeros(self._program.depth, np.int64)
         head = np.frombuffer(header, np.uint8)
         write(self._program.code, data, cells, starts, used, left, head, bounds, out)
-        bodies = out[: bounds[-1]].tobytes()
-        return [bodies[begin:end] for begin, end in pairwise(bounds.tolist())]
+        if bounds[-1] >= _LARGEST:
+            raise ValueError(f"{bounds[-1]} bytes at once; encode fewer records")
+        buffers = [None, pa.py_buffer(bounds.astype(np.int32)), pa.py_buffer(out[: bounds[-1]])]
+        return pa.Array.from_buffers(pa.binary(), len(columns), buffers)
 
 
 def warm() -> None:

@@ -62,7 +62,7 @@ def _inlined(function: Any) -> Any:
     return njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)(function)
 
 
-def _kernel(function: Any) -> Any:
+def kernel(function: Any) -> Any:
     """Compile ``function``, kept on disk beside its file, in the user's cache or in ``NUMBA_CACHE_DIR``.
 
     Where none can be written it is compiled in each process (some seconds). No shared folder such as /tmp is tried:
@@ -260,7 +260,7 @@ def _copy(source: Ints, target: Ints) -> None:
         target[i] = source[i]
 
 
-@_kernel
+@kernel
 def read(
     code: Ints, data: Bytes, bounds: Ints, skip: Int, size: Int, items: Int,
     first: Int, codes: Ints, cells: Ints, used: Ints, before: Ints, frames: Ints,
@@ -295,7 +295,7 @@ def _copy_bytes(source: Bytes, begin: Int, length: Int, target: Bytes, to: Int) 
         target[second + place] = source[first + place]
 
 
-@_kernel
+@kernel
 def gather(data: Bytes, cells: Ints, offsets: npt.NDArray[np.int32], text: Bytes) -> None:
     """Copy the bytes that ``cells`` point at into ``text``, each to where ``offsets`` say."""
     for row in range(len(cells)):
@@ -383,7 +383,7 @@ def _write_record(
     return at
 
 
-@_kernel
+@kernel
 def write(
     code: Ints, data: Bytes, cells: Ints, starts: Ints, used: Ints, left: Ints, header: Bytes, bounds: Ints, out: Bytes
 ) -> None:  # fmt: skip

@@ -184,7 +184,7 @@ def _checked(
     definition: Definition, record: str, batch: pa.RecordBatch, numbers: Sequence[int], now: int | None
 ) -> list[Answer]:
     ids = [str(i) for i in batch[definition.records[record].id].to_pylist()]
-    entities = keys(definition.records[record], batch)
+    entities = keys(definition.records[record], batch).to_pylist()
     violations = checker(definition, record)(batch, now)
     violations = [*violations, *_repeated(definition, record, batch, ids, violations)]
     rejected = {row for v in violations if v.severity == "reject" for row in v.rows.tolist()}

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.bus import trace
+from headrace.bus.blocks import Block, Headers
 from headrace.bus.encode import Encoder, Writer
-from headrace.bus.records import Headers, Outgoing, trace_headers
+from headrace.bus.records import Outgoing
 from headrace.bus.schemas import Registry, codec
-from headrace.contracts.frame import frame
+from headrace.contracts.frame import header
 from headrace.contracts.topics import EVENTS
 from headrace.pipeline.definition import Definition, RecordType
 from headrace.sources.source import Step
@@ -30,30 +31,24 @@ class Wire:
 
     def records(self, step: Step) -> list[Outgoing]:
         """Return the records of a step in the order of the log."""
-        by_type = [self._typed(name, batch) for name, batch in step.batches.items()]
+        by_type = [list(self._typed(name, batch)) for name, batch in step.batches.items()]
         return [by_type[t][r] for t, r in zip(step.types.tolist(), step.rows.tolist(), strict=True)]
 
-    def _typed(self, name: str, batch: pa.RecordBatch) -> list[Outgoing]:
+    def _typed(self, name: str, batch: pa.RecordBatch) -> Block:
         record, writer = self._records[name], self._writers[name]
         columns = writer.cast(batch)
-        values = frame(writer.schema_id, codec(writer.schema).encode(columns))
-        headers = self._headers(record, writer, columns)
-        return [
-            Outgoing(self.topic, ANY_PARTITION, key.encode(), value, header)
-            for key, value, header in zip(keys(record, columns), values, headers, strict=True)
-        ]
+        values = codec(writer.schema).packed(columns, header(writer.schema_id))
+        keyed = keys(record, columns).cast(pa.binary())
+        return Block(self.topic, ANY_PARTITION, keyed, values, self._headers(record, writer, columns))
 
-    def _headers(self, record: RecordType, writer: Writer, columns: pa.RecordBatch) -> list[Headers]:
+    def _headers(self, record: RecordType, writer: Writer, columns: pa.RecordBatch) -> Headers:
         """Return the headers of each row; a label shares the trace of the event it answers."""
-        ids = columns[record.id].to_pylist()
-        causes = columns[record.joins].to_pylist() if record.joins else ids
-        micros = columns[record.time].cast(pa.int64()).to_numpy()
-        times = [f"{t}Z" for t in np.datetime_as_string(micros.astype("datetime64[us]"))]
-        return trace_headers(self._source, writer.kind, ids, causes, times)
+        ids = columns[record.id]
+        causes = columns[record.joins] if record.joins else ids
+        return trace.headers(self._source, writer.kind, ids, causes, columns[record.time].cast(pa.int64()))
 
 
-def keys(record: RecordType, columns: pa.RecordBatch) -> list[str]:
+def keys(record: RecordType, columns: pa.RecordBatch) -> pa.Array:
     """Return the entity key of each row: its key columns as text, joined by a colon; a null is empty."""
     parts = [columns[name].cast(pa.string()).fill_null("") for name in record.key]
-    joined: list[str] = pc.binary_join_element_wise(*parts, ":").to_pylist()
-    return joined
+    return pc.binary_join_element_wise(*parts, ":")

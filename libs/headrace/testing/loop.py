@@ -16,9 +16,10 @@ from headrace.bus.fusion import FusedEngine
 from headrace.bus.memory import MemoryLog, MemoryRunner
 from headrace.bus.observer import Observer, Said, encoded
 from headrace.bus.provision import stage_names
-from headrace.bus.records import Incoming, Outgoing, Transaction
+from headrace.bus.records import Incoming, Outgoing
 from headrace.bus.schemas import MemoryRegistry, Registry, Schema, codec, record_schema
 from headrace.bus.service import Artifacts, Service
+from headrace.bus.transaction import Transaction
 from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.frame import frame
 from headrace.contracts.topics import EVENTS, PIPELINES, STEPS, Topic

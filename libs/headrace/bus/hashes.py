@@ -1,0 +1,161 @@
+"""Hashes of many byte strings at once: OpenSSL's functions are called from compiled code, without Python between them.
+
+Where Python's own OpenSSL is not a library that can be asked (it may be built in), ``hashlib`` gives the same digests.
+"""
+
+import _hashlib
+import ctypes
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from headrace.bus.foreign import call
+from headrace.contracts.kernel import kernel
+
+Bytes = npt.NDArray[np.uint8]
+_CONTEXT = 256  # bytes; more than any of OpenSSL's hash states takes
+_HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
+_UUID = (8, 4, 4, 4, 12)  # digits between the dashes of a UUID
+
+
+@dataclass(frozen=True, slots=True)
+class _Functions:
+    """Addresses of a hash's three functions, and the size of its digest."""
+
+    init: int
+    update: int
+    final: int
+
+
+@cache
+def _found(name: str) -> _Functions | None:
+    try:
+        library = ctypes.CDLL(_hashlib.__file__)
+        found = [
+            ctypes.cast(getattr(library, f"{name}_{step}"), ctypes.c_void_p).value
+            for step in ("Init", "Update", "Final")
+        ]
+    except (AttributeError, OSError):
+        return None
+    return _Functions(*(address or 0 for address in found))
+
+
+@kernel
+def _each(
+    init: Any, update: Any, final: Any, prefix: Bytes, data: Bytes, bounds: Any, skip: Any, context: Bytes, out: Bytes
+) -> None:  # fmt: skip
+    for n in range(len(out)):
+        begin = bounds[n] + skip
+        call(init, context.ctypes.data, 0, 0)
+        call(update, context.ctypes.data, prefix.ctypes.data, len(prefix))
+        call(update, context.ctypes.data, data.ctypes.data + begin, bounds[n + 1] - begin)
+        call(final, out[n].ctypes.data, context.ctypes.data, 0)
+
+
+@kernel
+def _chain(
+    init: Any, update: Any, final: Any, data: Bytes, bounds: Any, skip: Any, context: Bytes, digest: Bytes, size: Any
+) -> None:  # fmt: skip
+    for n in range(len(bounds) - 1):
+        begin = bounds[n] + skip
+        call(init, context.ctypes.data, 0, 0)
+        call(update, context.ctypes.data, digest.ctypes.data, size)
+        call(update, context.ctypes.data, data.ctypes.data + begin, bounds[n + 1] - begin)
+        call(final, digest.ctypes.data, context.ctypes.data, 0)
+        size = len(digest)
+
+
+def sha256(texts: pa.Array, prefix: bytes = b"", skip: int = 0) -> Bytes:
+    """Return the SHA-256 of ``prefix`` and each text behind its first ``skip`` bytes, a row of 32 bytes each."""
+    return _digests("SHA256", hashlib.sha256, 32, texts, prefix, skip)
+
+
+def sha1(texts: pa.Array, prefix: bytes = b"") -> Bytes:
+    """Return the SHA-1 of ``prefix`` and each text, a row of 20 bytes each."""
+    return _digests("SHA1", hashlib.sha1, 20, texts, prefix, 0)
+
+
+def chain(digest: bytes, texts: pa.Array, skip: int = 0) -> bytes:
+    """Extend a running SHA-256 by each text in order; cutting the sequence anywhere gives the same bytes."""
+    functions, (data, bounds) = _found("SHA256"), spans(texts)
+    if functions is None:
+        view = data.data
+        for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            digest = hashlib.sha256(digest + view[begin + skip : end]).digest()
+        return digest
+    if not len(texts):
+        return digest
+    held = np.zeros(32, np.uint8)
+    held[: len(digest)] = np.frombuffer(digest, np.uint8)
+    context = np.empty(_CONTEXT, np.uint8)
+    _chain(functions.init, functions.update, functions.final, data, bounds, skip, context, held, len(digest))
+    return held.tobytes()
+
+
+def _digests(name: str, plain: Any, size: int, texts: pa.Array, prefix: bytes, skip: int) -> Bytes:
+    functions, (data, bounds) = _found(name), spans(texts)
+    out = np.empty((len(texts), size), np.uint8)
+    if functions is None:
+        view, begun = data.data, plain(prefix, usedforsecurity=False)
+        for n in range(len(texts)):
+            whole = begun.copy()
+            whole.update(view[bounds[n] + skip : bounds[n + 1]])
+            out[n] = np.frombuffer(whole.digest(), np.uint8)
+        return out
+    begin, context = np.frombuffer(prefix, np.uint8), np.empty(_CONTEXT, np.uint8)
+    _each(functions.init, functions.update, functions.final, begin, data, bounds, skip, context, out)
+    return out
+
+
+def spans(texts: pa.Array) -> tuple[Bytes, npt.NDArray[np.int32]]:
+    """Return the bytes of texts (or byte strings) and the places in them where each begins; a null is empty."""
+    offsets, data = texts.buffers()[1:3]
+    bounds = (
+        np.frombuffer(offsets, np.int32, len(texts) + 1, 4 * texts.offset)
+        if offsets
+        else np.zeros(1, np.int32)
+    )
+    return np.frombuffer(data, np.uint8) if data else np.empty(0, np.uint8), bounds
+
+
+@kernel
+def _hex(digests: Bytes, digits: Bytes, out: Bytes) -> None:
+    for n in range(digests.shape[0]):
+        for place in range(digests.shape[1]):
+            out[n, 2 * place] = digits[digests[n, place] >> 4]
+            out[n, 2 * place + 1] = digits[digests[n, place] & 15]
+
+
+def hexed(digests: Bytes) -> Bytes:
+    """Return digests in hexadecimal, a row each."""
+    rows, size = digests.shape
+    out = np.empty((rows, 2 * size), np.uint8)
+    _hex(digests, _HEX, out)
+    return out
+
+
+def uuids(digests: Bytes) -> Bytes:
+    """Return SHA-1 digests as texts of UUIDv5 (RFC 9562, 5.5), a row of 36 characters each."""
+    kept = digests[:, :16].copy()
+    kept[:, 6] = (kept[:, 6] & 0x0F) | 0x50
+    kept[:, 8] = (kept[:, 8] & 0x3F) | 0x80
+    digits, out = hexed(kept), np.full((len(kept), 36), ord("-"), np.uint8)
+    at = 0
+    for width in _UUID:
+        out[:, at : at + width] = digits[:, :width]
+        at, digits = at + width + 1, digits[:, width:]
+    return out
+
+
+def texts(rows: Bytes, kind: pa.DataType | None = None) -> pa.Array:
+    """Return rows of characters as texts of equal length."""
+    count, width = rows.shape
+    offsets = np.arange(0, (count + 1) * width, width, dtype=np.int32)
+    buffers: Sequence[Any] = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(rows))]
+    return pa.Array.from_buffers(kind or pa.string(), count, buffers)
