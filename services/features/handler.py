@@ -1,6 +1,6 @@
 """Validated records in, feature vectors out; windows advance in log order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,11 +76,14 @@ def _ask(batch: Batch, rows: Rows, view: View, window: Window) -> pa.Array:
         return pa.array([], pa.float64())
     tiles = rows["tiles"]
 
+    def keys(groups: Iterable[str]) -> list[str]:
+        return list(map(f"{window.feature.name}|".__add__, groups))
+
     def held(groups: Sequence[str]) -> list[Row | None]:
-        return tiles.get([_key(window, group) for group in groups])
+        return tiles.get(keys(groups))
 
     answers, changed = advance(window, operations, held)
-    tiles.put([_key(window, group) for group in changed], list(changed.values()))
+    tiles.put(keys(changed), list(changed.values()))
     return answers
 
 
@@ -93,10 +96,6 @@ def _operations(batch: Batch, event: str, window: Window) -> Operations | None:
             columns = pa.RecordBatch.from_struct_array(found.columns["data"])
             parts.append(operation(window, found.rows, columns, times[found.rows]))
     return in_log_order(parts) if parts else None
-
-
-def _key(window: Window, group: str) -> str:
-    return f"{window.feature.name}|{group}"
 
 
 def _vectors(values: pa.StructArray, view: View) -> pa.RecordBatch:

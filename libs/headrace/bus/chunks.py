@@ -11,8 +11,9 @@ from headrace.bus.errors import BrokenRecordError
 from headrace.bus.records import Headers, Incoming
 from headrace.bus.schemas import Registry, Schema, codec
 from headrace.bus.service import Batch, Selection
+from headrace.contracts.arrow import spans
 from headrace.contracts.codec import project
-from headrace.contracts.frame import SIZE, UNFRAMED, unframe
+from headrace.contracts.frame import SIZE, UNFRAMED, schema_ids
 from headrace.contracts.topics import Topic
 from headrace.pipeline.definition import Definition
 
@@ -42,7 +43,7 @@ class Chunk:
     lineage: pa.RecordBatch
     records: Mapping[str, Selection]
     ticks: np.ndarray | None = None
-    bodies: Sequence[bytes] = ()
+    bodies: pa.BinaryArray | None = None
     headers: Sequence[Headers] = ()
     broken: Mapping[int, str] = field(default_factory=dict)
 
@@ -62,7 +63,7 @@ class Chunk:
             records={
                 name: part for name, s in self.records.items() if len((part := _part(s, start, stop)).rows)
             },
-            bodies=self.bodies[start:stop],
+            bodies=None if self.bodies is None else self.bodies[start:stop],
             headers=self.headers[start:stop],
             broken={row - start: why for row, why in self.broken.items() if start <= row < stop},
         )
@@ -79,26 +80,22 @@ class _Decoded:
     broken: dict[int, str]
 
 
-def _decode(
-    messages: Sequence[Incoming], registry: Registry, reader: Callable[[str], Schema | None]
-) -> _Decoded:
+def _decode(values: pa.BinaryArray, registry: Registry, reader: Callable[[str], Schema | None]) -> _Decoded:
     """Group rows by writer schema, decode each group as columns, and project it to what the reader knows."""
-    values = [message.value or b"" for message in messages]
-    groups: dict[bytes, list[int]] = {}
-    for row, value in enumerate(values):
-        groups.setdefault(value[:SIZE], []).append(row)
     broken: dict[int, str] = {}
     parts: dict[str, list[Selection]] = {}
-    for head, rows in groups.items():
-        schema_id, _ = unframe(head)
+    ids = schema_ids(*spans(values))
+    for schema_id in np.unique(ids).tolist():
+        rows = np.flatnonzero(ids == schema_id)
         writer = registry.schema(schema_id) if schema_id != UNFRAMED else None
         known = reader(writer["name"]) if writer else None
         if writer is None or known is None:
-            broken.update(dict.fromkeys(rows, _unreadable(schema_id, writer)))
+            broken.update(dict.fromkeys(rows.tolist(), _unreadable(schema_id, writer)))
             continue
-        decoded = codec(writer).decode([values[row] for row in rows], SIZE)
-        broken.update({rows[i]: why for i, why in decoded.errors.items()})
-        part = Selection(np.asarray(rows)[decoded.good], project(decoded.columns, known))
+        own = values if len(rows) == len(values) else values.take(pa.array(rows))
+        decoded = codec(writer).unpacked(own, SIZE)
+        broken.update({int(rows[i]): why for i, why in decoded.errors.items()})
+        part = Selection(rows[decoded.good], project(decoded.columns, known))
         parts.setdefault(writer["name"], []).append(part)
     return _Decoded({name: _joined(selections) for name, selections in parts.items()}, broken)
 
@@ -132,7 +129,8 @@ def derived(
     Raises:
         BrokenRecordError: naming the coordinates of the first record that cannot be decoded.
     """
-    found = _decode(messages, registry, reader)
+    _, _, offsets, _, values, _ = zip(*messages, strict=True)
+    found = _decode(pa.array(values, pa.binary()), registry, reader)
     if found.broken:
         row, why = min(found.broken.items())
         m = messages[row]
@@ -141,7 +139,7 @@ def derived(
     return Chunk(
         topic=topic,
         partition=messages[0].partition,
-        offsets=np.fromiter((m.offset for m in messages), np.int64, len(messages)),
+        offsets=np.array(offsets, np.int64),
         lineage=lineage,
         records=found.records,
         ticks=lineage["tick"].to_numpy(),
@@ -174,8 +172,9 @@ def raw(topic: Topic, messages: Sequence[Incoming], registry: Registry, definiti
         record = definition.records.get(name)
         return record.contract if record else None
 
-    found = _decode(messages, registry, reader)
-    offsets = np.fromiter((m.offset for m in messages), np.int64, len(messages))
+    _, _, places, _, values, headers = zip(*messages, strict=True)
+    bodies, offsets = pa.array(values, pa.binary()).fill_null(b""), np.array(places, np.int64)
+    found = _decode(bodies, registry, reader)
     parts = [(s.rows, _raw_lineage(s.columns, name, definition)) for name, s in found.records.items()]
     if found.broken:
         rows = np.array(sorted(found.broken), np.int64)
@@ -196,8 +195,8 @@ def raw(topic: Topic, messages: Sequence[Incoming], registry: Registry, definiti
         offsets=offsets,
         lineage=columns.append_column("origin", origin),
         records=found.records,
-        bodies=[m.value or b"" for m in messages],
-        headers=[m.headers for m in messages],
+        bodies=bodies,
+        headers=headers,
         broken=found.broken,
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from headrace.bus import chunks
@@ -21,6 +22,7 @@ from headrace.contracts.topics import COMMANDS, CONTROL_TOPICS, EVENTS, LEDGER, 
 from headrace.pipeline.definition import Definition
 
 Fields = dict[str, Any]
+_PLACE = itemgetter(0, 1)
 
 
 class Engine(Turns):
@@ -129,8 +131,8 @@ class Engine(Turns):
         """Take records as a consumer gave them; return the names of pipelines seen for the first time."""
         known = set(self._definitions)
         groups: dict[tuple[str, int], list[Incoming]] = {}
-        for message in messages:  # a consumer keeps the order within a partition
-            groups.setdefault(message[:2], []).append(message)
+        for place, run in groupby(messages, _PLACE):  # a consumer keeps the order within a partition
+            groups.setdefault(place, []).extend(run)
         for (topic, partition), group in sorted(groups.items()):
             self._take(topic, partition, group)
         return sorted(set(self._definitions) - known)

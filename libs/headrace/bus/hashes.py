@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from headrace.bus.foreign import call
+from headrace.contracts.arrow import spans
 from headrace.contracts.kernel import kernel
 
 Bytes = npt.NDArray[np.uint8]
@@ -111,17 +112,6 @@ def _digests(name: str, plain: Any, size: int, texts: pa.Array, prefix: bytes, s
     begin, context = np.frombuffer(prefix, np.uint8), np.empty(_CONTEXT, np.uint8)
     _each(functions.init, functions.update, functions.final, begin, data, bounds, skip, context, out)
     return out
-
-
-def spans(texts: pa.Array) -> tuple[Bytes, npt.NDArray[np.int32]]:
-    """Return the bytes of texts (or byte strings) and the places in them where each begins; a null is empty."""
-    offsets, data = texts.buffers()[1:3]
-    bounds = (
-        np.frombuffer(offsets, np.int32, len(texts) + 1, 4 * texts.offset)
-        if offsets
-        else np.zeros(1, np.int32)
-    )
-    return np.frombuffer(data, np.uint8) if data else np.empty(0, np.uint8), bounds
 
 
 @kernel

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import repeat
 from typing import Any, TypeVar
 
 from confluent_kafka import (
@@ -25,6 +26,7 @@ from headrace.errors import UnreachableError
 LOG = logging.getLogger("headrace.bus")
 CLIENT = logging.getLogger("headrace.kafka")  # what the client says of its connections
 CLIENT.addHandler(logging.NullHandler())  # unless a service sends its logs somewhere, nobody wants to read it
+_PARTS = (Message.topic, Message.partition, Message.offset, Message.key, Message.value)
 Answer = TypeVar("Answer")
 Going = Callable[[], bool]
 Delivered = Callable[[KafkaError | None, Message], None]
@@ -146,14 +148,14 @@ def send(client: Producer, records: Iterable[Outgoing], delivered: Delivered | N
 
 def incoming(message: Message) -> Incoming:
     """Return a client's message as a plain record."""
-    return Incoming(
-        message.topic(),
-        message.partition(),
-        message.offset(),
-        message.key(),
-        message.value(),
-        message.headers() or (),
-    )
+    return all_incoming([message])[0]
+
+
+def all_incoming(messages: Sequence[Message]) -> list[Incoming]:
+    """Return a client's messages as plain records, without a call of Python's for each."""
+    parts = [map(part, messages) for part in _PARTS]
+    headers = [told or () for told in map(Message.headers, messages)]
+    return list(map(tuple.__new__, repeat(Incoming), zip(*parts, headers, strict=True)))
 
 
 def ready(client: Consumer, writer: Producer, topics: Sequence[str], going: Going, timeout: float) -> bool:

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from headrace.bus.blocks import Block
 from headrace.bus.foreign import call
-from headrace.bus.hashes import spans
+from headrace.contracts.arrow import spans
 from headrace.contracts.kernel import kernel
 
 PROVEN = ("2.16.0",)

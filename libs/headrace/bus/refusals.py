@@ -56,12 +56,18 @@ def refusal_emits(refusals: Sequence[Refused], batch: Batch) -> dict[Topic, list
             letter = {
                 "rejection_id": ids,
                 **told,
-                "raw": pa.array([batch.bodies[row] if batch.bodies else b"" for row in rows], pa.binary()),
+                "raw": _bodies(batch, rows),
                 "headers": pa.array([_unique(h) for h in headers], _HEADERS),
                 "attempts": pa.array([attempts(h) for h in headers], pa.int32()),
             }
             emits[REJECTED].append(Emit("Rejection", pa.RecordBatch.from_pydict(letter), cause=refused.rows))
     return {topic: found for topic, found in emits.items() if found}
+
+
+def _bodies(batch: Batch, rows: Sequence[int]) -> pa.BinaryArray:
+    if batch.bodies is None:
+        return pa.array([b""] * len(rows), pa.binary())
+    return batch.bodies.take(pa.array(rows, pa.int64()))
 
 
 def attempts(headers: Sequence[tuple[str, bytes]]) -> int:

@@ -33,14 +33,15 @@ class State:
 
     def restore(self, rows: Mapping[str, Row | None]) -> None:
         """Take changelog entries, outside any transaction."""
-        for key, row in rows.items():
-            self._set(key, row)
+        self._put(rows)
 
     def apply(self, changes: Mapping[str, Row | None]) -> None:
         """Apply a handler's changes inside the open transaction."""
-        for key, row in changes.items():
-            self._before.setdefault(key, self._rows.get(key, _ABSENT))
-            self._set(key, row)
+        before, rows = self._before, self._rows
+        for key in changes:
+            if key not in before:
+                before[key] = rows.get(key, _ABSENT)
+        self._put(changes)
 
     def changed(self) -> list[tuple[str, Row | None]]:
         """Return the rows the open transaction changed, as they are now (None: gone)."""
@@ -53,10 +54,9 @@ class State:
 
     def rollback(self) -> None:
         """Put every before-image back."""
-        for key, row in self._before.items():
-            self._set(key, None if row is _ABSENT else row)
-        for key in self._taken - self._before.keys():  # a step that failed before it did anything about them
-            self._set(key, self._rows.get(key))
+        self._put({key: None if row is _ABSENT else row for key, row in self._before.items()})
+        # A step that failed before it did anything about what was due.
+        self._put({key: self._rows.get(key) for key in self._taken - self._before.keys()})
         self._before.clear()
         self._taken.clear()
 
@@ -76,16 +76,17 @@ class State:
         self._taken |= found.keys()
         return [(key, row) for _, key, row in sorted(found.values(), key=lambda item: item[:2])]
 
-    def _set(self, key: str, row: Row | None) -> None:
-        held = self._when(self._rows.get(key))
-        if row is None:
-            self._rows.pop(key, None)
-            return
-        self._rows[key] = row
-        due = self._when(row)
-        if due is not None and (held is None or due < held or key in self._taken):
-            heapq.heappush(self._queue, (due, key))
-            self._taken.discard(key)
+    def _put(self, changes: Mapping[str, Row | None]) -> None:
+        """Set rows, and queue those that fall due and have no entry yet, or one that is too late."""
+        if self._due is not None:
+            for key, row in changes.items():
+                due, held = self._when(row), self._when(self._rows.get(key))
+                if due is not None and (held is None or due < held or key in self._taken):
+                    heapq.heappush(self._queue, (due, key))
+                    self._taken.discard(key)
+        self._rows |= changes  # type: ignore[arg-type]  # what is gone goes next
+        for key in [key for key, row in changes.items() if row is None]:
+            del self._rows[key]
 
     def _when(self, row: Row | None) -> int | None:
         return None if row is None or self._due is None else row[self._due]

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from headrace.bus.fusion import FusedEngine
 from headrace.bus.kafka import (
     CLIENT,
     Going,
+    all_incoming,
     always,
     answered,
     consumer,
@@ -110,7 +111,9 @@ class KafkaRunner:
         self._backpressure.apply(self.engine.lanes.values())
         return bool(messages)
 
-    def _taken(self, found: Iterable[Message]) -> list[Incoming]:
+    def _taken(self, found: Sequence[Message]) -> list[Incoming]:
+        if not any(map(Message.error, found)):
+            return all_incoming(found)
         messages = []
         for message in self._stepping.sifted(found):
             if isinstance(message, Incoming):

@@ -50,7 +50,7 @@ class Batch:
     tick: int
     lineage: pa.RecordBatch
     records: Mapping[str, Selection]
-    bodies: Sequence[bytes] = ()
+    bodies: pa.BinaryArray | None = None
     headers: Sequence[Sequence[tuple[str, bytes]]] = ()
     broken: Mapping[int, str] = field(default_factory=dict)
     controls: Sequence[tuple[str, Mapping[str, Any]]] = ()

@@ -110,7 +110,7 @@ def stretch(batch: Batch, start: int, stop: int) -> Batch:
         batch,
         lineage=batch.lineage.slice(start, stop - start),
         records=records,
-        bodies=batch.bodies[start:stop],
+        bodies=None if batch.bodies is None else batch.bodies[start:stop],
         headers=batch.headers[start:stop],
         broken={row - start: why for row, why in batch.broken.items() if start <= row < stop},
         controls=batch.controls[start:stop],

@@ -163,6 +163,17 @@ def repeated(
     return pa.Array.from_buffers(target, len(offsets) - 1, buffers, children=[inner])
 
 
+def spans(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Return the bytes of texts (or byte strings) and the places in them where each begins; a null is empty."""
+    offsets, data = texts.buffers()[1:3]
+    bounds = (
+        np.frombuffer(offsets, np.int32, len(texts) + 1, 4 * texts.offset)
+        if offsets
+        else np.zeros(1, np.int32)
+    )
+    return np.frombuffer(data, np.uint8) if data else np.empty(0, np.uint8), bounds
+
+
 def from_json(value: Any, shape: Shape) -> Any:
     """Return a JSON value of a schema (a default, an example) as Arrow takes it.
 

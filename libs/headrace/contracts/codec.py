@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headrace.contracts.arrow import arrow_schema, fit, project
+from headrace.contracts.arrow import arrow_schema, fit, project, spans
 from headrace.contracts.columns import Flat, build
 from headrace.contracts.decoded import Budget, Decoded
 from headrace.contracts.kernel import FRAME, REASONS, Ints, read, write
@@ -36,11 +36,15 @@ class Codec:
         A body begins ``skip`` bytes into its value (``frame.SIZE`` for framed values, whose header was checked).
         Raises ``ValueError`` only for more than 2 GiB at once.
         """
-        bounds = np.zeros(len(bodies) + 1, dtype=np.int64)
-        np.cumsum(np.fromiter(map(len, bodies), np.int64, len(bodies)), out=bounds[1:])
-        if bounds[-1] >= _LARGEST:
-            raise ValueError(f"{bounds[-1]} bytes at once; decode fewer records")
-        data = np.frombuffer(b"".join(bodies), np.uint8)
+        size = sum(map(len, bodies))
+        if size >= _LARGEST:
+            raise ValueError(f"{size} bytes at once; decode fewer records")
+        return self.unpacked(pa.array(bodies, pa.binary()), skip)
+
+    def unpacked(self, bodies: pa.BinaryArray, skip: int = 0) -> Decoded:
+        """Return what :meth:`decode` does; a null body is an empty one."""
+        data, ends = spans(bodies)
+        bounds = ends.astype(np.int64)
         codes, cells = self._read(data, bounds, skip)
         good = np.flatnonzero(codes == 0)
         member_columns = iter(cells)
