@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from array import array
 from typing import Any
 
 from headrace.bus import run
@@ -48,6 +49,6 @@ def _plain(value: Any) -> Any:
         return value.hex()
     if isinstance(value, dict):
         return [[key, _plain(held)] for key, held in sorted(value.items())]
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | array):
         return [_plain(held) for held in value]
     return value.item() if hasattr(value, "item") else value
