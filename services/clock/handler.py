@@ -119,16 +119,23 @@ class Clock:
         self._paces: dict[str, Pace] = {}
         self._positions: dict[str, int] = {}
         self._control_names = {t.name() for t in CONTROL_TOPICS}
+        self._early: dict[str, list[tuple[str, int, str, Fields]]] = {}
 
     def observe(self, topic: str, offset: int, record: str, fields: Fields) -> None:
-        """Take one record."""
-        if topic == PIPELINES.name():
-            self._register(fields)
-        pace = self._paces.get(fields["pipeline"])
+        """Take one record; topics come in any order, so it may be there before its pipeline is."""
         if topic in self._control_names:
             self._positions[topic] = offset + 1
-        if pace is None:
-            return
+        if topic == PIPELINES.name():
+            self._register(fields)
+            for early in self._early.pop(fields["pipeline"], ()):
+                self._take(*early)
+        if fields["pipeline"] in self._paces:
+            self._take(topic, offset, record, fields)
+        else:
+            self._early.setdefault(fields["pipeline"], []).append((topic, offset, record, fields))
+
+    def _take(self, topic: str, offset: int, record: str, fields: Fields) -> None:
+        pace = self._paces[fields["pipeline"]]
         if topic in self._control_names:
             pace.newest[topic] = offset
             key = (topic, fields["tick"])
