@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from bench.job import BEGIN, PIPELINE
+from headrace.bus.blocks import Block
 from headrace.bus.books import Books
 from headrace.bus.changelog import PROGRESS, Progress, entries
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import Engine
-from headrace.bus.kafka import parts, producer, send
+from headrace.bus.kafka import parts, producer, send_block
 from headrace.bus.lane import Lane
-from headrace.bus.records import Outgoing
 from headrace.bus.registry import ConfluentRegistry
 from headrace.bus.run import COLLECT
 from headrace.bus.service import Row
@@ -47,14 +47,14 @@ def rows(keys: int) -> Iterator[tuple[str, Row]]:
         yield f"amount_1h|device-{n:06d}", row
 
 
-def changelog(encoder: Encoder, topic: str, keys: int, times: int) -> Iterator[list[Outgoing]]:
-    """Yield the records of a changelog, a transaction at a time."""
+def changelog(encoder: Encoder, topic: str, keys: int, times: int) -> Iterator[list[Block]]:
+    """Yield the blocks of a changelog, a transaction at a time."""
     table, held = SERVICE.tables[0], list(rows(keys))
     for n in range(times):
         for start in range(0, keys, BLOCK):
             done = Progress(tick=1 + n, records_in=start)
-            yield entries(encoder, topic, 0, table, held[start : start + BLOCK]) + entries(
-                encoder, topic, 0, PROGRESS, [("open", done.row())]
+            yield entries(encoder, topic, 0, table, dict(held[start : start + BLOCK])) + entries(
+                encoder, topic, 0, PROGRESS, {"open": done.row()}
             )
 
 
@@ -68,9 +68,10 @@ def measured(settings: Settings, keys: int, times: int) -> tuple[float, float]:
     admin.create_topics([NewTopic(lane.changelog, 1, 1)])[lane.changelog].result(30)
     writer = producer(settings.bootstrap, lane.changelog)
     writer.init_transactions(30)
-    for records in changelog(encoder, lane.changelog, keys, times):
+    for blocks in changelog(encoder, lane.changelog, keys, times):
         writer.begin_transaction()
-        send(writer, records)
+        for block in blocks:
+            send_block(writer, block)
         writer.commit_transaction(30)
     began, worked = time.perf_counter(), time.process_time()
     for records, _ in parts(settings.bootstrap, lane.changelog, 0):

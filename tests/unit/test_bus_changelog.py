@@ -34,7 +34,7 @@ PLAIN = {"f": (1, [1], "x", b""), "g": (2, [2, 3], "y", b"z")}
 
 
 def written(registry, table, rows):
-    blocks = entries(Encoder(registry), "log", 0, table, list(rows.items()))
+    blocks = entries(Encoder(registry), "log", 0, table, rows)
     return [Incoming("log", 0, n, r.key, r.value) for n, r in enumerate(chain(*blocks))]
 
 

@@ -1,7 +1,7 @@
 """State as records: rows of a lane's tables, and how far the lane has come, on its compacted changelog topic."""
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
@@ -76,25 +76,25 @@ def plain(columns: pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def entries(
-    encoder: Encoder, topic: str, partition: int, table: Table, changed: Sequence[tuple[str, Row | None]]
+    encoder: Encoder, topic: str, partition: int, table: Table, changed: Mapping[str, Row | None]
 ) -> list[Block]:
     """Return the changelog records of changed rows; a row that is gone is a tombstone."""
-    gone = [key for key, row in changed if row is None]
-    keys = [key for key, row in changed if row is not None] if gone else [key for key, _ in changed]
+    gone = [] if all(changed.values()) else [key for key, row in changed.items() if row is None]
+    kept = {key: row for key, row in changed.items() if row is not None} if gone else changed
     blocks = [Block(topic, partition, _keys(table, gone))] if gone else []
-    if not keys:
+    if not kept:
         return blocks
     writer = encoder.state_writer(topic, table_schema(table))
-    rows = list(zip(*(row for _, row in changed if row is not None), strict=True))
+    rows = zip(*kept.values(), strict=True)
     arrays = [pa.array(values, type=f.type) for values, f in zip(rows, table.columns, strict=True)]
     columns = writer.cast(pa.RecordBatch.from_arrays(arrays, schema=table.columns))
     values = codec(writer.schema).packed(columns, header(writer.schema_id))
-    return [*blocks, Block(topic, partition, _keys(table, keys), values)]
+    return [*blocks, Block(topic, partition, _keys(table, kept), values)]
 
 
-def _keys(table: Table, keys: Sequence[str]) -> pa.Array:
+def _keys(table: Table, keys: Iterable[str]) -> pa.Array:
     """Return the keys of a table's rows on the changelog, where several tables lie."""
-    return pc.binary_join_element_wise(table.name, pa.array(keys, pa.string()), "/").cast(pa.binary())
+    return pc.binary_join_element_wise(table.name, pa.array(list(keys), pa.string()), "/").cast(pa.binary())
 
 
 def read(

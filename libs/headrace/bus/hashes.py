@@ -149,3 +149,9 @@ def texts(rows: Bytes, kind: pa.DataType | None = None) -> pa.Array:
     offsets = np.arange(0, (count + 1) * width, width, dtype=np.int32)
     buffers: Sequence[Any] = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(rows))]
     return pa.Array.from_buffers(kind or pa.string(), count, buffers)
+
+
+def warm() -> None:
+    """Compile the kernels and leave them in the cache on disk."""
+    hexed(sha256(pa.array(["a"])))
+    chain(b"", pa.array(["a"]))

@@ -104,7 +104,7 @@ class Lane:
                 self._encoder, self.changelog, self.partition, state.table, state.changed()
             )
         transaction.produced += entries(
-            self._encoder, self.changelog, self.partition, PROGRESS, [("open", self.progress.row())]
+            self._encoder, self.changelog, self.partition, PROGRESS, {"open": self.progress.row()}
         )
         for queue in self.queues:
             if queue.taken and queue.position is not None:

@@ -118,3 +118,11 @@ def _produce(
             return error
         done[0] = n + 1
     return np.int64(0)
+
+
+def warm() -> None:
+    """Compile the kernel and leave it in the cache on disk."""
+    words = np.zeros(1, np.int64)
+    _produce(
+        0, 0, np.zeros((1, _UNION), np.int64), words, words, words, np.zeros((1, 1), np.int32), words.copy()
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+import numpy as np
 import pyarrow as pa
 
 from headrace.bus import hashes
@@ -28,15 +29,13 @@ def derived_ids(begin: str, rest: pa.Array) -> pa.Array:
 
 def refusal_emits(refusals: Sequence[Refused], batch: Batch) -> dict[Topic, list[Emit]]:
     """Return dead letters (severity reject) and receipts (every severity) of the refused rows."""
-    names = {int(row): name for name, s in batch.records.items() for row in s.rows}
-    origins = batch.lineage["origin"].to_pylist()
     emits: dict[Topic, list[Emit]] = {REJECTED: [], RECEIPTS: []}
     for refused in refusals:
         if not len(refused.rows):
             continue
         rows = [int(row) for row in refused.rows]
         told = {
-            "record": pa.array([names.get(row) for row in rows], pa.string()),
+            "record": _records(batch, refused.rows),
             "rule": [refused.rule] * len(rows),
             "severity": [refused.severity] * len(rows),
             "path": [refused.path] * len(rows),
@@ -46,7 +45,7 @@ def refusal_emits(refusals: Sequence[Refused], batch: Batch) -> dict[Topic, list
         }
         ids = [
             derived_id(o["topic"], o["partition"], o["offset"], refused.rule)
-            for o in (origins[r] for r in rows)
+            for o in batch.lineage["origin"].take(pa.array(rows)).to_pylist()
         ]
         emits[RECEIPTS].append(
             Emit("Receipt", pa.RecordBatch.from_pydict({"receipt_id": ids, **told}), cause=refused.rows)
@@ -62,6 +61,14 @@ def refusal_emits(refusals: Sequence[Refused], batch: Batch) -> dict[Topic, list
             }
             emits[REJECTED].append(Emit("Rejection", pa.RecordBatch.from_pydict(letter), cause=refused.rows))
     return {topic: found for topic, found in emits.items() if found}
+
+
+def _records(batch: Batch, rows: np.ndarray) -> pa.StringArray:
+    """Return the record type of each row; one that could not be decoded has none."""
+    names = np.full(len(batch), None, object)
+    for name, selection in batch.records.items():
+        names[selection.rows] = name
+    return pa.array(names[rows], pa.string())
 
 
 def _bodies(batch: Batch, rows: Sequence[int]) -> pa.BinaryArray:

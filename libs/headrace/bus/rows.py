@@ -25,7 +25,7 @@ class State:
 
     def get(self, keys: Sequence[str]) -> list[Row | None]:
         """Return the row of each key, or None."""
-        return [self._rows.get(key) for key in keys]
+        return list(map(self._rows.get, keys))
 
     def all(self) -> list[tuple[str, Row]]:
         """Return every key and row, sorted by key."""
@@ -43,9 +43,9 @@ class State:
                 before[key] = rows.get(key, _ABSENT)
         self._put(changes)
 
-    def changed(self) -> list[tuple[str, Row | None]]:
+    def changed(self) -> dict[str, Row | None]:
         """Return the rows the open transaction changed, as they are now (None: gone)."""
-        return [(key, self._rows.get(key)) for key in self._before]
+        return dict(zip(self._before, map(self._rows.get, self._before), strict=True))
 
     def commit(self) -> None:
         """Forget the before-images."""

@@ -38,7 +38,7 @@ def _parents(causes: pa.Array, source: bytes, ids: pa.Array) -> pa.Array:
 def instants(times: pa.Array) -> pa.Array:
     """Return microseconds since 1970 as RFC 3339 in UTC."""
     told = np.datetime_as_string(times.to_numpy().astype("datetime64[us]"))
-    chars = told.view(np.uint32).reshape(len(told), -1)
+    chars = told.view(np.uint32).reshape(len(told), told.dtype.itemsize // 4)
     if chars[:, _WIDTH:].any() or not chars[:, :_WIDTH].all():  # years before 0 or after 9999
         return pa.array([f"{t}Z".encode() for t in told], pa.binary())
     rows = np.full((len(told), _WIDTH + 1), ord("Z"), np.uint8)

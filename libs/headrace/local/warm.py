@@ -12,7 +12,12 @@ from headrace.local.platform import fetch
 from headrace.local.settings import Settings
 from headrace.testing.broker import running_broker
 
-HOOKS = ("headrace.contracts.codec", "headrace.features.windows")
+HOOKS = (
+    "headrace.bus.hashes",
+    "headrace.bus.native",
+    "headrace.contracts.codec",
+    "headrace.features.windows",
+)
 
 
 def warm(settings: Settings) -> None:

@@ -1,0 +1,58 @@
+"""Hashes of columns are those of hashlib, whichever way they are made."""
+
+import hashlib
+import uuid
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.bus import hashes
+
+TEXTS = st.lists(st.binary(max_size=200), max_size=20)
+
+
+@pytest.fixture(params=["native", "plain"])
+def _way(request, monkeypatch):
+    if request.param == "plain":
+        monkeypatch.setattr(hashes, "_found", lambda _name: None)
+    elif hashes._found("SHA256") is None:
+        pytest.skip("Python's OpenSSL is built in")
+
+
+def column(texts):
+    """Return texts as a slice of a longer column, so that it does not begin at its buffers' beginning."""
+    return pa.array([b"before", *texts, b"behind"], pa.binary())[1:-1]
+
+
+@pytest.mark.usefixtures("_way")
+@settings(deadline=None)
+@given(texts=TEXTS, prefix=st.binary(max_size=80), skip=st.integers(0, 5))
+def test_each_text_has_its_digest(texts, prefix, skip):
+    longer = [b"_" * skip + text for text in texts]
+    found = hashes.sha256(column(longer), prefix, skip)
+    assert [bytes(row) for row in found] == [hashlib.sha256(prefix + text).digest() for text in texts]
+    assert hashes.texts(hashes.hexed(found)).to_pylist() == [
+        hashlib.sha256(prefix + t).hexdigest() for t in texts
+    ]
+
+
+@pytest.mark.usefixtures("_way")
+@settings(deadline=None)
+@given(texts=TEXTS, cut=st.integers(0, 20))
+def test_a_chain_may_be_cut_anywhere(texts, cut):
+    digest = b""
+    for text in texts:
+        digest = hashlib.sha256(digest + text).digest()
+    assert hashes.chain(hashes.chain(b"", column(texts[:cut])), column(texts[cut:])) == digest
+
+
+@pytest.mark.usefixtures("_way")
+@settings(deadline=None)
+@given(names=st.lists(st.text(max_size=40), max_size=20))
+def test_uuids_are_those_of_the_standard_library(names):
+    found = hashes.uuids(hashes.sha1(pa.array(names, pa.string()), uuid.NAMESPACE_URL.bytes + b"a/"))
+    assert hashes.texts(found).to_pylist() == [
+        str(uuid.uuid5(uuid.NAMESPACE_URL, "a/" + name)) for name in names
+    ]
