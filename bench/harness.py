@@ -5,12 +5,13 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fastavro
+import psutil
 
 from bench.job import PARTITIONS, Events, events
 from bench.oracle import check
@@ -21,6 +22,7 @@ from headrace.contracts import catalogue
 from headrace.errors import HeadraceError
 
 WARM = 3_000  # events that a row answers before the watch starts
+PART, TAIL = 500_000, 100  # events published at once; offsets in which a partition's last record lies
 WARM_STILL, STILL, PATIENCE, PAUSE = 1.5, 4.0, 240.0, 0.5
 PREDICTION = fastavro.parse_schema(catalogue.schema("Prediction"))
 RECEIPT = fastavro.parse_schema(catalogue.schema("Receipt"))
@@ -38,6 +40,14 @@ class Run:
     wrong: int
 
 
+@dataclass(frozen=True)
+class Watch:
+    """How long a row took until its last answer, and the seconds of CPU its processes spent."""
+
+    seconds: float
+    cpu: float
+
+
 def run(row: Row, count: int, partitions: int = PARTITIONS) -> Run:
     """Run a row once on ``count`` events; raise HeadraceError when a process ends or nothing comes out.
 
@@ -48,48 +58,61 @@ def run(row: Row, count: int, partitions: int = PARTITIONS) -> Run:
     made = events(count + warm)
     with stage(partitions) as ready:
         wanted = ready.expected(made)
-        began, ended = run_on(ready, row, made, warm)
+        watched = run_on(ready, row, made, warm)
         with KafkaLog(ready.settings.bootstrap) as log:
             answers, refusals = whole(log, row.answers), whole(log, row.refusals)
     verdict = check(wanted, scored(answers, peer=row.peer), refused(refusals, peer=row.peer))
-    took = max(ended - began, 0.001)
-    return Run(count, count / took, verdict.lost, verdict.duplicated, verdict.wrong)
+    return Run(count, count / watched.seconds, verdict.lost, verdict.duplicated, verdict.wrong)
 
 
-def run_on(ready: Stage, row: Row, made: Events, warm: int = 0) -> tuple[float, float]:
-    """Run a row on a stage until it has answered; return when the watch began and when its last answer came."""
+def run_on(ready: Stage, row: Row, made: Events, warm: int = 0) -> Watch:
+    """Run a row on a stage until it has answered."""
     if row.peer:
-        began = _work(ready, row, made, warm)
+        began, cpu = _work(ready, row, made, warm)
     else:
         with ready.running(service("clock")):
             ready.wait_for_tick()
-            began = _work(ready, row, made, warm)
+            began, cpu = _work(ready, row, made, warm)
     with KafkaLog(ready.settings.bootstrap) as log:
-        return began, max((r.appended for r in whole(log, row.answers)), default=0) / 1_000
+        tails = [Span(row.answers, p, max(0, end - TAIL), end) for p, end in log.ends(row.answers).items()]
+        ended = max((r.appended for r in log.read(tails)), default=0) / 1_000
+    return Watch(max(ended - began, 0.001), cpu)
 
 
-def _work(ready: Stage, row: Row, made: Events, warm: int) -> float:
-    """Run the row's processes until all answers are written, or none is for a while; return when the watch began."""
+def _work(ready: Stage, row: Row, made: Events, warm: int) -> tuple[float, float]:
+    """Run the row's processes until they are done; return when the watch began, and the CPU they took from there."""
     with ready.running(*row.commands, peer=row.peer) as processes:
         ready.publish(made.part(0, warm))
         rest(ready, row, processes, int(0.9 * warm), WARM_STILL)
         before = ready.ends([row.answers, row.refusals])
         for process in processes:
             process.send_signal(signal.SIGSTOP)
-        ready.publish(made.part(warm, len(made.number)))
-        began = time.time()
+        for start in range(warm, len(made.number), PART):
+            ready.publish(made.part(start, min(start + PART, len(made.number))))
+        began, spent = time.time(), [_cpu(processes)]
         for process in processes:
             process.send_signal(signal.SIGCONT)
-        rest(ready, row, processes, before + int(0.9 * (len(made.number) - warm)), STILL)
-    return began
+        least = before + int(0.9 * (len(made.number) - warm))
+        rest(ready, row, processes, least, STILL, lambda: spent.append(_cpu(processes)))
+        return began, spent[-1] - spent[0]
+
+
+def _cpu(processes: Sequence[subprocess.Popen[bytes]]) -> float:
+    times = [psutil.Process(process.pid).cpu_times() for process in processes]
+    return sum(t.user + t.system for t in times)
 
 
 def rest(
-    ready: Stage, row: Row, processes: Sequence[subprocess.Popen[bytes]], least: int, still: float
+    ready: Stage,
+    row: Row,
+    processes: Sequence[subprocess.Popen[bytes]],
+    least: int,
+    still: float,
+    grown: Callable[[], None] = lambda: None,
 ) -> None:
     """Return when the row's topics hold at least so much and have not grown for ``still`` seconds.
 
-    Raises HeadraceError when a process ends, or nothing comes out.
+    ``grown`` is called whenever they have. Raises HeadraceError when a process ends, or nothing comes out.
     """
     end, moved, before = time.monotonic() + PATIENCE, time.monotonic(), 0
     while time.monotonic() < end:
@@ -100,6 +123,7 @@ def rest(
         now = ready.ends([row.answers, row.refusals])
         if now != before:
             before, moved = now, time.monotonic()
+            grown()
         elif now >= least and time.monotonic() > moved + still:
             return
     raise HeadraceError(f"{row.name}: only {before:,} records came out in {PATIENCE:g} s", ready.said())

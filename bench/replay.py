@@ -83,7 +83,7 @@ def _replayed(count: int) -> tuple[float, float]:
     """Return events a second of three services, and of a replay of all that they answered."""
     row, made = three_services(), events(count + WARM)
     with stage() as ready:
-        began, ended = run_on(ready, row, made, WARM)
+        watched = run_on(ready, row, made, WARM)
         store = open_store(ready.settings.home)
         started = time.perf_counter()
         with KafkaLog(ready.settings.bootstrap) as log:
@@ -94,7 +94,7 @@ def _replayed(count: int) -> tuple[float, float]:
         took = time.perf_counter() - started
     if verdicts.mismatch:
         raise CheckError(f"{verdicts.mismatch} of {verdicts.checked} replayed predictions differ")
-    return count / (ended - began), verdicts.checked / took
+    return count / watched.seconds, verdicts.checked / took
 
 
 def rescored(days: int = DAYS) -> tuple[int, float]:

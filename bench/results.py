@@ -13,7 +13,7 @@ from bench.harness import Run
 from bench.rows import BASE, Row
 
 PARTS = ("memory", "idle", "replay")
-BEGIN, END = "<!-- BENCH -->", "<!-- /BENCH -->"
+BENCH = "BENCH"
 
 
 class Kept:
@@ -137,11 +137,12 @@ def shown(figure: float | str | None) -> str:
     return "" if figure is None else f"{figure:,}"
 
 
-def into_page(page: Path, table: str, command: str) -> None:
+def into_page(page: Path, table: str, command: str, mark: str = BENCH) -> None:
     """Write the table between the marks of a page, with the command that printed it."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n`{command}` printed this.\n\n{table}\n{END}{after}")
+    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    before, _, rest = page.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    page.write_text(f"{before}{begin}\n`{command}` printed this.\n\n{table}\n{end}{after}")
 
 
 def _commit(root: Path) -> str:
