@@ -47,9 +47,8 @@ class Feeder:
         self._rest(Requested(number, (number + 1) * STEP, {}, final=False))
 
     def end(self, number: int) -> None:
-        """Close the stream a look-back later."""
-        time_us = number * STEP + self._definition.lookback
-        self._rest(Requested(number, time_us, {}, final=True))
+        """Close the stream a step later: after a look-back there would be no state left to compare."""
+        self._rest(Requested(number, (number + 1) * STEP, {}, final=True))
 
     def close(self) -> None:
         """Close the notes."""
