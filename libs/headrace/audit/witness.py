@@ -77,10 +77,10 @@ def testify(reader: Reader, pipeline: str, event: str, label: str, key: str) -> 
         elif name == label:
             labels.add(reader.record(value)[key])
     accepted = Counter(reader.name(value) for _, _, value in reader.messages(f"{pipeline}.validated.v1"))
-    ends, refused_labels, receipts = _refusals(reader, pipeline, label)
+    ends, refused, receipts = _refusals(reader, pipeline, label)
     predictions, again, reordered = _predictions(reader, pipeline, ends)
     labelled, unlabelled, late = _outcomes(reader, pipeline)
-    lost = sum(1 for place in events if not ends[place]) + len(labels - labelled.keys() - refused_labels)
+    lost = sum(1 for place in events if not ends[place]) + len(labels - labelled.keys() - refused.keys())
     duplicated = (
         sum(n - 1 for n in ends.values() if n > 1) + again + sum(n - 1 for n in labelled.values() if n > 1)
     )
@@ -93,6 +93,7 @@ def testify(reader: Reader, pipeline: str, event: str, label: str, key: str) -> 
             "feature_vectors": sum(1 for _ in reader.messages(f"{pipeline}.features.v1")),
             "predictions": predictions,
             "labels": raw[label],
+            "refused_labels": refused.total(),
             "outcomes": sum(labelled.values()) + late,
             "unlabelled": unlabelled,
         },
@@ -102,9 +103,12 @@ def testify(reader: Reader, pipeline: str, event: str, label: str, key: str) -> 
     }
 
 
-def _refusals(reader: Reader, pipeline: str, label: str) -> tuple[Counter[tuple[int, int]], set[str], int]:
+def _refusals(
+    reader: Reader, pipeline: str, label: str
+) -> tuple[Counter[tuple[int, int]], Counter[str], int]:
     ends: Counter[tuple[int, int]] = Counter()
-    labels, receipts = set(), 0
+    labels: Counter[str] = Counter()
+    receipts = 0
     for _, _, value in reader.messages(f"{pipeline}.receipts.v1"):
         receipt = reader.record(value)
         if receipt["severity"] != "reject":
@@ -112,7 +116,7 @@ def _refusals(reader: Reader, pipeline: str, label: str) -> tuple[Counter[tuple[
         receipts += 1
         ends[receipt["origin"]["partition"], receipt["origin"]["offset"]] += 1
         if receipt["record"] == label:
-            labels.add(receipt["event_id"])
+            labels[receipt["event_id"]] += 1
     return ends, labels, receipts
 
 

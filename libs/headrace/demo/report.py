@@ -23,18 +23,20 @@ class Counts(Part):
     feature_vectors: int
     predictions: int
     labels: int
+    refused_labels: int = 0
     outcomes: int
     unlabelled: int
 
     def faults(self) -> list[str]:
         """Return what does not add up."""
         sums = {
-            "events = accepted + rejected": self.events == self.accepted + self.rejected,
+            "events + refused_labels = accepted + rejected": self.events + self.refused_labels
+            == self.accepted + self.rejected,
             "rejected = receipts": self.rejected == self.receipts,
             "accepted = feature_vectors = predictions": self.accepted
             == self.feature_vectors
             == self.predictions,
-            "labels = outcomes": self.labels == self.outcomes,
+            "labels = outcomes + refused_labels": self.labels == self.outcomes + self.refused_labels,
             "predictions = outcomes + unlabelled": self.predictions == self.outcomes + self.unlabelled,
         }
         return [text for text, holds in sums.items() if not holds]
