@@ -1,6 +1,6 @@
 """One service over all its pipelines and partitions, without any I/O: records in, transactions out."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -22,6 +22,7 @@ from headrace.contracts.topics import COMMANDS, CONTROL_TOPICS, EVENTS, LEDGER, 
 from headrace.pipeline.definition import Definition
 
 Fields = dict[str, Any]
+Place = tuple[str, int]
 _PLACE = itemgetter(0, 1)
 
 
@@ -129,12 +130,13 @@ class Engine(Turns):
 
     def receive(self, messages: Sequence[Incoming]) -> list[str]:
         """Take records as a consumer gave them; return the names of pipelines seen for the first time."""
+        return self.take(by_place(messages))
+
+    def take(self, groups: Mapping[Place, Sequence[Incoming]]) -> list[str]:
+        """Do what :meth:`receive` does with records that lie by topic and partition."""
         known = set(self._definitions)
-        groups: dict[tuple[str, int], list[Incoming]] = {}
-        for place, run in groupby(messages, _PLACE):  # a consumer keeps the order within a partition
-            groups.setdefault(place, []).extend(run)
-        for (topic, partition), group in sorted(groups.items()):
-            self._take(topic, partition, group)
+        for topic, partition in sorted(groups):
+            self._take(topic, partition, groups[topic, partition])
         return sorted(set(self._definitions) - known)
 
     def reached(self, topic: str, partition: int, offset: int) -> None:
@@ -149,7 +151,7 @@ class Engine(Turns):
         queues = (q for lane in self.lanes.values() for q in lane.queues)
         return min((q.reached for q in queues if (q.name, q.partition) == (topic, partition)), default=0)
 
-    def _take(self, topic: str, partition: int, messages: list[Incoming]) -> None:
+    def _take(self, topic: str, partition: int, messages: Sequence[Incoming]) -> None:
         if topic in self._control:
             self._take_control(topic, messages)
         elif topic in self._data:
@@ -161,7 +163,7 @@ class Engine(Turns):
             for _, _, record in self._plain(messages):
                 add(record)
 
-    def _take_control(self, topic: str, messages: list[Incoming]) -> None:
+    def _take_control(self, topic: str, messages: Sequence[Incoming]) -> None:
         for offset, name, record in self._plain(messages):
             self._seen.setdefault(topic, []).append((topic, offset, name, record))
             if topic == PIPELINES.name():
@@ -171,7 +173,7 @@ class Engine(Turns):
             if name == ORDER:
                 self.stopped.pop((record["pipeline"], record["partition"]), None)
 
-    def _take_data(self, topic: str, partition: int, messages: list[Incoming]) -> None:
+    def _take_data(self, topic: str, partition: int, messages: Sequence[Incoming]) -> None:
         logical, pipeline = self._data[topic]
         definition = self._definitions[pipeline]
         if logical is EVENTS:
@@ -214,6 +216,14 @@ class Engine(Turns):
                 open_ticks += [books.closed.get((self.service.name, p), 0) + 1 for p in partitions]
             if open_ticks:
                 books.forget(min(open_ticks))
+
+
+def by_place(messages: Iterable[Incoming]) -> dict[Place, list[Incoming]]:
+    """Return records by topic and partition; a consumer keeps their order within one."""
+    groups: dict[Place, list[Incoming]] = {}
+    for place, run in groupby(messages, _PLACE):
+        groups.setdefault(place, []).extend(run)
+    return groups
 
 
 def decode_plain(messages: Iterable[Incoming], registry: Registry) -> list[tuple[int, str, Fields]]:

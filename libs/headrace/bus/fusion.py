@@ -15,7 +15,7 @@ from headrace.bus.books import Books
 from headrace.bus.changelog import plain
 from headrace.bus.chunks import handed_over
 from headrace.bus.encode import Typed
-from headrace.bus.engine import Engine
+from headrace.bus.engine import Engine, by_place
 from headrace.bus.lane import Lane
 from headrace.bus.queues import Queue
 from headrace.bus.records import Incoming
@@ -117,10 +117,11 @@ class FusedEngine(Turns):
     def receive(self, messages: Sequence[Incoming]) -> list[str]:
         """Take records as a consumer gave them; return the names of pipelines seen for the first time."""
         owned = {name for m in self.members for name in m.data_topics}
+        groups = by_place(messages)
         found: list[str] = []
         for member in self.members:
             own = member.data_topics
-            found = member.receive([r for r in messages if r.topic in own or r.topic not in owned])
+            found = member.take({p: g for p, g in groups.items() if p[0] in own or p[0] not in owned})
         return found
 
     def reached(self, topic: str, partition: int, offset: int) -> None:
