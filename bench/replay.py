@@ -69,13 +69,14 @@ def rates(count: int = EVENTS_LIVE, days: int = DAYS) -> dict[str, Any]:
         CheckError: when a prediction computed again is not the one of the first time.
     """
     live, replayed = _replayed(count)
-    vectors, seconds = rescored(days)
+    vectors, seconds, cpu = rescored(days)
     return {
         "live_events_per_second": round(live),
         "replayed_events_per_second": round(replayed),
         "rescored_events_per_second": round(vectors / seconds),
         "rescored_flights": vectors,
         "rescored_seconds": round(seconds, 1),
+        "rescored_cpu_seconds": round(cpu, 1),
     }
 
 
@@ -97,8 +98,8 @@ def _replayed(count: int) -> tuple[float, float]:
     return count / watched.seconds, verdicts.checked / took
 
 
-def rescored(days: int = DAYS) -> tuple[int, float]:
-    """Return how many departures of so many days were rescored from their feature topic, and in how many seconds.
+def rescored(days: int = DAYS) -> tuple[int, float, float]:
+    """Return how many departures of so many days were rescored from their topic, in how many seconds, of how much CPU.
 
     Raises:
         CheckError: when a prediction is not the one of the first time.
@@ -151,20 +152,20 @@ def _framed(loop: MemoryLoop, name: str, columns: pa.RecordBatch) -> list[bytes]
     return codec(schema).encode(columns, header(loop.registry.register(EVENTS.name(NAME), schema)))
 
 
-def _again(loop: MemoryLoop) -> tuple[int, float]:
-    """Rescore a loop's vectors from a broker; return how many, and the seconds of reading and scoring them."""
+def _again(loop: MemoryLoop) -> tuple[int, float, float]:
+    """Rescore a loop's vectors from a broker; return how many, and the seconds and CPU of reading and scoring them."""
     names = [FEATURES.name(NAME), LEDGER.name(NAME), TICKS.name(NAME)]
     names += [t.name() for t in CONTROL_TOPICS if loop.log.read(t.name())]
     for settings in running_kafka():
         _copied(loop, names, settings)
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.process_time()
         with KafkaLog(settings.bootstrap) as log:
             answers = _scored(loop, whole(log, *names))
-        took = time.perf_counter() - began
+        took, spent = time.perf_counter() - began, time.process_time() - spent
     said = [r.value for r in loop.log.read(PREDICTIONS.name(NAME))]
     if [r.value for r in answers] != said:
         raise CheckError("rescored predictions are not those of the first time")
-    return len(said), took
+    return len(said), took, spent
 
 
 def _copied(loop: MemoryLoop, names: Sequence[str], settings: Settings) -> None:
