@@ -146,7 +146,13 @@ def drift(settings, **extra):
         process.wait(10)
 
 
+def once(records):
+    """Return records without those that are the same to the last field as one before them."""
+    return list({repr(sorted(r.items())): r for r in records}.values())
+
+
 def test_every_tick_is_answered_once_through_kills(stage):
+    """A death between a tick's records and its ledger entry gives the same records again, under the same ids."""
     stage.register("killed")
     for first, last, waits in ((1, 15, 15), (16, 30, 25), (31, TICKS, TICKS)):
         with drift(stage.settings):
@@ -154,7 +160,7 @@ def test_every_tick_is_answered_once_through_kills(stage):
                 stage.tick("killed", n)
             stage.wait("killed", waits)  # and then killed with -9, somewhere in its work
     assert [e["tick"] for e in stage.said(LEDGER, "killed")] == list(range(1, TICKS + 1))
-    signals, requests = stage.said(DRIFT, "killed"), stage.said(RETRAIN, "killed")
+    signals, requests = once(stage.said(DRIFT, "killed")), once(stage.said(RETRAIN, "killed"))
     assert len({s["signal_id"] for s in signals}) == len(signals) > 0
     assert [r["cause_id"] for r in requests] == [s["signal_id"] for s in signals if s["level"] == "alarm"]
     for entry in stage.said(LEDGER, "killed"):
