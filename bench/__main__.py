@@ -126,7 +126,7 @@ def _latency(known: Mapping[str, Row], kept: results.Kept) -> list[dict[str, Any
         row = known[name]
         told += _at_rate(row, partitions, RATE, kept)
         if fully and (peak := _peak(row, partitions, kept)):
-            told += _at_rate(row, partitions, round(peak / 2, -2), kept)
+            told += _at_rate(row, partitions, 100 * round(peak / 200), kept)
     return told
 
 

@@ -113,7 +113,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     if report["latency"]:
         lines += ["", "| append to append | events/s | p50 ms | p99 ms |", "|---|---|---|---|"]
         lines += [
-            f"| {m['name']} | {m['rate']:,} | {shown(m['p50_ms'])} | {shown(m['p99_ms'])} |"
+            f"| {m['name']} | {m['rate']:,} | {m.get('note') or shown(m['p50_ms'])} | {shown(m['p99_ms'])} |"
             for m in report["latency"]
         ]
     for name in PARTS:
