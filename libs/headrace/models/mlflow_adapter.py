@@ -9,14 +9,16 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 from headrace.errors import HeadraceError, UnreachableError
 
+_MAKING = Lock()
+_SQLITE = "sqlite:///"
 FILE = "model.tar"
 CANDIDATE = "headrace.candidate_id"
 VERSION = "headrace.version"
@@ -110,6 +112,7 @@ def connect(uri: str) -> Tracker:
     Raises ``UnreachableError`` when it does not answer.
     """
     with _reaching(uri):
+        _make(uri)
         tracker = Tracker(uri, _client(uri))
         tracker.client.search_experiments(max_results=1)
         return tracker
@@ -129,6 +132,26 @@ def prepare(uri: str) -> Thread:
     return thread
 
 
+def _make(uri: str) -> None:
+    """Make a missing database file whole: SQLite keeps half of the migrations when a process is killed amid them.
+
+    No later start could go on from there: a table that exists is not made again.
+    """
+    file = _file(uri)
+    with _MAKING:
+        if file is None or file.exists():
+            return
+        with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder:
+            whole = Path(folder, file.name)
+            _client(f"{_SQLITE}{whole}").search_experiments(max_results=1)
+            with suppress(FileExistsError):  # another process was quicker
+                os.link(whole, file)
+
+
+def _file(uri: str) -> Path | None:
+    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+
+
 def _client(uri: str) -> Any:
     from mlflow import MlflowClient  # noqa: PLC0415 - 2 s and 150 MB, only where runs are logged
 
@@ -139,9 +162,8 @@ def _client(uri: str) -> Any:
 
 def _artifact_root(uri: str) -> str | None:
     """Return where a local database keeps its files, beside it; a server decides for itself."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
+    file = _file(uri)
+    return None if file is None else (file.resolve().parent / "mlartifacts").as_uri()
 
 
 @contextmanager
