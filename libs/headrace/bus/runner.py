@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaError, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from headrace.bus import metering
@@ -57,9 +65,7 @@ class KafkaRunner:
         self._groups = {engine.service.name: self._consumer}
         self.transactions = self.transactions_class(bootstrap, f"{self._group}.{replica}", self._metadata)
         self._backpressure = Backpressure(self._consumer, self.queued_rows)
-        self._admin = AdminClient(
-            {"bootstrap.servers": bootstrap, "broker.address.family": "v4"}, logger=CLIENT
-        )
+        self._admin = self._asking()
         self._stepping = Stepping(bootstrap, self._consumer, engine.wanted)
         self._assigned = False
 
@@ -159,7 +165,16 @@ class KafkaRunner:
 
     def _end(self, place: TopicPartition, level: IsolationLevel) -> int:
         found = self._admin.list_offsets({place: OffsetSpec.latest()}, isolation_level=level)[place]
-        return int(found.result(10).offset)
+        try:
+            return int(found.result(10).offset)
+        except KafkaException:  # it goes on asking under the leader epoch it knew before a broker's restart
+            self._admin = self._asking()
+            raise
+
+    def _asking(self) -> AdminClient:
+        return AdminClient(
+            {"bootstrap.servers": self._bootstrap, "broker.address.family": "v4"}, logger=CLIENT
+        )
 
     def _inputs(self, lane: Lane, patience: float = 30.0) -> list[TopicPartition]:
         """Return where a lane's inputs go on, and tell the lane.
