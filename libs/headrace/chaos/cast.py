@@ -30,6 +30,8 @@ WOKEN = 8.0
 """Seconds a zombie gets, once it goes on, to find out that it is fenced."""
 ROOM = 1.0
 """Seconds that a stopped process works on, once it goes on, before it is killed for the next fault."""
+LAST = 5.0
+"""Seconds that a service gets to find its state again before it leaves once more."""
 _STARTUP = 300.0
 _DOUBLED = 3
 _FENCED = ("_FENCED", "ReplacedError")
@@ -183,6 +185,11 @@ class Cast:
         """Tell whether a stopped process has still to go on."""
         return any(actor.stopped for actor in self._actors.copy().values())
 
+    @property
+    def haunted(self) -> bool:
+        """Tell whether a process is there whose place another has taken."""
+        return any(actor.zombie for actor in self._actors.copy().values())
+
     def points(self, service: str) -> dict[str, int]:
         """Return how often each failpoint of a service was hit by its fault."""
         path = Path(self._points(service))
@@ -196,7 +203,6 @@ class Cast:
         self._due.clear()  # a kill that was due would take the last word from who is leaving
         for number in list(self._actors):
             actor = self._actors[number]
-            actor.left = True
             self._send(number, signal.SIGKILL if actor.zombie else signal.SIGTERM)
             if actor.stopped and not actor.zombie:
                 self._send(number, signal.SIGCONT)
@@ -219,6 +225,8 @@ class Cast:
 
     def _send(self, number: int, signum: int) -> None:
         actor = self._actors.get(number)
+        if actor is not None:
+            actor.left |= signum == signal.SIGTERM
         if actor is None or not actor.pid:
             return
         if signum == signal.SIGCONT:
@@ -251,6 +259,10 @@ class Cast:
         fault, actor.stopped = actor.fault, True
         if fault is None:
             return
+        if actor.left:  # its last fault strikes while it leaves; nobody takes its place any more
+            actor.fault = None
+            self._send(number, signal.SIGCONT)
+            return
         wake = time.monotonic() + fault.pause
         self._due.append((wake, number, signal.SIGCONT))
         self._misses[actor.service] = 0
@@ -267,7 +279,12 @@ class Cast:
         if actor.zombie:
             told = self._log(number, actor.service).read_text(errors="replace")
             self.fenced += any(word in told for word in _FENCED)
-        if actor.zombie or actor.left:
+        if actor.zombie or (actor.left and not code):
+            return
+        if actor.left:  # struck while it left, or replaced by a zombie: its next life has the last word
+            self.restarts += 1
+            self._start(actor.service)
+            self._due.append((time.monotonic() + LAST, self._current[actor.service], signal.SIGTERM))
             return
         if actor.hit or (actor.fault and code in (0, -getattr(signal, actor.fault.signal))):
             self.kills += 1

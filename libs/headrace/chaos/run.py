@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,6 +35,7 @@ from headrace.chaos.schedule import (
 )
 from headrace.chaos.shop import definition
 from headrace.errors import HeadraceError, UnreachableError
+from headrace.local.answers import within
 
 SERVICES = ("ingestion", "features", "serving")
 STAGES = (*SERVICES, "monitoring", "training", "registry", "deployment")
@@ -250,21 +250,18 @@ class _Scene:
             size, more = divmod(self._order.events, self._order.steps)
             for step in range(self._order.steps):
                 if step == self._order.steps - 1:
-                    self._wait_for_zombies(cast)
+                    _wait_while(lambda: cast.asleep)  # so that zombies find work to be fenced from
                 self._step = step
                 feeder.step(step, size + (step < more))
+            _wait_while(
+                lambda: cast.haunted
+            )  # so that whoever a zombie has fenced finds out before it leaves
             feeder.end(self._order.steps)
         except UnreachableError as error:  # what is lost upstream keeps those downstream waiting for ever
             self._stuck.append(str(error))
         finally:
             feeder.close()
         self._fed = True
-
-    def _wait_for_zombies(self, cast: Cast) -> None:
-        """Keep the last step until whoever was stopped goes on, so that zombies find work to be fenced from."""
-        deadline = time.monotonic() + 2 * TRANSACTION_TIMEOUT
-        while cast.asleep and time.monotonic() < deadline:
-            time.sleep(0.1)
 
     def _break(self, fault: BrokerFault) -> None:
         self._broker_kills += 1
@@ -296,3 +293,8 @@ class _Scene:
             raise HeadraceError("the oracle could not judge", f"it ended with {oracle.returncode}")
         report: Report = json.loads(answer)
         return report
+
+
+def _wait_while(holds: Callable[[], bool]) -> None:
+    """Wait while something holds that passes when a process stopped for a transaction's timeout goes on."""
+    within(2 * TRANSACTION_TIMEOUT, lambda: not holds())
