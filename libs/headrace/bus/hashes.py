@@ -27,7 +27,7 @@ _UUID = (8, 4, 4, 4, 12)  # digits between the dashes of a UUID
 
 @dataclass(frozen=True, slots=True)
 class _Functions:
-    """Addresses of a hash's three functions, and the size of its digest."""
+    """Addresses of a hash's three functions."""
 
     init: int
     update: int

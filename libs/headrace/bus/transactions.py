@@ -92,10 +92,8 @@ class Transactions:
             outcome = self._undo(error, asked=asked)
         else:
             outcome, self._failures = Outcome.COMMITTED, 0
-        if (
-            self._late
-        ):  # the new producer is let in whoever has gone on meanwhile, so the log has to say who did
-            self.recreate()
+        if self._late:
+            self.recreate()  # it is let in whoever has gone on meanwhile, so the log has to say who did
             outcome = Outcome.UNKNOWN
         return outcome
 

@@ -7,8 +7,6 @@ import time
 
 _TALKATIVE = ("httpx", "httpx2", "faust", "mode", "aiokafka", "uvicorn.access")
 
-_TALKATIVE = ("httpx", "httpx2", "faust", "mode", "aiokafka", "uvicorn.access")
-
 
 class Logfmt(logging.Formatter):
     """``time=… level=… service=… logger=… msg="…"``; a traceback becomes the field ``error``."""
@@ -37,8 +35,6 @@ def configure(service: str, level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(Logfmt(service))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
