@@ -172,7 +172,7 @@ def run(kinds, codes, at, values, span, start, used, tiles, sums, counts, totals
 @njit(cache=True, nogil=True)
 def trim(span, start, used, tiles, sums, counts):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Sort each group's tiles by time and forget those two spans older than its newest."""
-    for group in range(len(start)):
+    for group in range(len(used)):
         if not used[group]:
             continue
         first, kept = start[group], 0
