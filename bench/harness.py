@@ -20,11 +20,13 @@ from bench.stage import Stage, service, stage
 from headrace.bus.reading import KafkaLog, Span, Stamped
 from headrace.contracts import catalogue
 from headrace.errors import HeadraceError
+from headrace.pipeline.schemas import MARK
 
 WARM = 3_000  # events that a row answers before the watch starts
 PART, TAIL = 500_000, 100  # events published at once; offsets in which a partition's last record lies
 WARM_STILL, STILL, PATIENCE, PAUSE = 1.5, 4.0, 240.0, 0.5
-PREDICTION = fastavro.parse_schema(catalogue.schema("Prediction"))
+_FIELDS = [f for f in catalogue.schema("Prediction")["fields"] if f["name"] != MARK]
+PREDICTION = fastavro.parse_schema({**catalogue.schema("Prediction"), "fields": _FIELDS})
 RECEIPT = fastavro.parse_schema(catalogue.schema("Receipt"))
 SCORE = fastavro.parse_schema(json.loads((Path(__file__).parent / "peers" / "Score.avsc").read_text()))
 

@@ -7,6 +7,7 @@ import polars as pl
 from headrace.bus.service import Batch, Row, Rows, Step
 from headrace.pipeline.definition import Definition
 from headrace.pipeline.quarantine import Quarantine
+from headrace.pipeline.schemas import MARK
 from services.deployment.state import Rollout, load
 
 Times = npt.NDArray[np.int64]
@@ -19,6 +20,7 @@ _READ = [
     "challenger_loss",
     "slice",
     "labelled_at",
+    MARK,
 ]
 
 
@@ -44,6 +46,7 @@ def _pairs(batch: Batch, rollout: Rollout) -> pl.DataFrame:
     outcomes = pl.DataFrame(batch.records["Outcome"].columns.select(_READ))
     return outcomes.filter(
         pl.col("status") == "labelled",
+        pl.col(MARK).is_null(),
         pl.col("model_digest") == rollout.champion.digest,
         pl.col("challenger_digest") == rollout.challenger.digest,
         pl.col("event_time").dt.epoch("us") >= rollout.since,

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.bus import hashes
-from headrace.bus.service import Batch, Context, Emit, Row, Rows, Step
+from headrace.bus.service import Batch, Context, Emit, Row, Rows, Selection, Step
 from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.codec import Codec
 from headrace.contracts.topics import FEATURES
@@ -23,7 +23,7 @@ from headrace.features.windows import (
 )
 from headrace.pipeline.definition import Definition
 from headrace.pipeline.expressions import Compiled
-from headrace.pipeline.schemas import feature_schema
+from headrace.pipeline.schemas import MARK, feature_schema, marked
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,10 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
         [column.cast(f.type) for column, f in zip(found, view.values_type, strict=True)],
         fields=list(view.values_type),
     )
-    emit = Emit("FeatureVector", _vectors(values, view), cause=events.rows)
+    vectors = _vectors(values, view)
+    if view.definition.quarantines:
+        vectors = vectors.append_column(MARK, events.columns[MARK])
+    emit = Emit("FeatureVector", vectors, cause=events.rows)
     return Step(emitted={FEATURES: [emit]}, absorbed=np.flatnonzero(absorbed))
 
 
@@ -88,14 +91,23 @@ def _ask(batch: Batch, rows: Rows, view: View, window: Window) -> pa.Array:
 
 
 def _operations(batch: Batch, event: str, window: Window) -> Operations | None:
+    """Return what the batch does to a window: every event asks; what a rule has quarantined adds nothing."""
     times = batch.lineage["event_time"].cast(pa.int64()).to_numpy()
     parts = []
     for record, operation in ((event, questions), (window.feature.record, additions)):
         found = batch.of(record)
+        if found is not None and operation is additions:
+            found = _sound(found)
         if found is not None:
             columns = pa.RecordBatch.from_struct_array(found.columns["data"])
             parts.append(operation(window, found.rows, columns, times[found.rows]))
+    parts = [part for part in parts if len(part.rows)]
     return in_log_order(parts) if parts else None
+
+
+def _sound(found: Selection) -> Selection:
+    bad = marked(found.columns)
+    return found if bad is None else Selection(found.rows[~bad], found.columns.filter(pa.array(~bad)))
 
 
 def _vectors(values: pa.StructArray, view: View) -> pa.RecordBatch:

@@ -14,6 +14,7 @@ from headrace.contracts.frame import SIZE
 from headrace.contracts.topics import VALIDATED
 from headrace.pipeline.definition import Definition, Rule
 from headrace.pipeline.rules import Checker, checker
+from headrace.pipeline.schemas import MARK
 from headrace.pipeline.unique import Entry, Holders, entries, repeated, unique_rules
 
 
@@ -52,7 +53,17 @@ def handle(batch: Batch, rows: Rows, view: Contract) -> Step:
     if len(conflicts.rows):
         refused.append(conflicts)
         bad[conflicts.rows] = True
-    return Step(emitted={VALIDATED: _validated(batch, ~bad)}, refused=refused, absorbed=duplicates)
+    marks = _marks(refused, len(batch)) if view.definition.quarantines else None
+    return Step(emitted={VALIDATED: _validated(batch, ~bad, marks)}, refused=refused, absorbed=duplicates)
+
+
+def _marks(refused: Sequence[Refused], count: int) -> np.ndarray:
+    """Return for each row the first rule that quarantines it, or None."""
+    marks = np.full(count, None, object)
+    for found in reversed(refused):
+        if found.severity == "quarantine":
+            marks[found.rows] = found.rule
+    return marks
 
 
 def _undecodable(batch: Batch) -> list[Refused]:
@@ -148,12 +159,15 @@ def _digests(batch: Batch, rows: np.ndarray) -> list[bytes]:
     return list(hashes.texts(digests, pa.binary()).to_pylist())
 
 
-def _validated(batch: Batch, good: np.ndarray) -> list[Emit]:
+def _validated(batch: Batch, good: np.ndarray, marks: np.ndarray | None) -> list[Emit]:
     emits = []
     for record, selection in batch.records.items():
         keep = good[selection.rows]
         if keep.any():
             data = selection.columns.filter(pa.array(keep)).to_struct_array()
+            rows = selection.rows[keep]
             columns = pa.RecordBatch.from_arrays([data], names=["data"])
-            emits.append(Emit(record, columns, cause=selection.rows[keep]))
+            if marks is not None:
+                columns = columns.append_column(MARK, pa.array(marks[rows], pa.string()))
+            emits.append(Emit(record, columns, cause=rows))
     return emits

@@ -19,8 +19,9 @@ from headrace.contracts.topics import OUTCOMES, PREDICTIONS, PROFILES, QUARANTIN
 from headrace.models.loss import losses
 from headrace.pipeline.definition import Definition
 from headrace.pipeline.labels import compile_contract, compile_label
+from headrace.pipeline.schemas import MARK
 from headrace.stats import profiles
-from services.monitoring import contracts
+from services.monitoring import contracts, marks
 
 SCORES = pa.map_(pa.string(), pa.float64())
 PENDING = pa.schema(
@@ -86,7 +87,7 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
     else:
         joined = _join(batch, rows, view)
         if joined:
-            return Step(emitted={OUTCOMES: [_outcomes(joined, batch.tick, view, rows)]}, absorbed=done)
+            return Step(emitted={OUTCOMES: [_outcomes(joined, batch.tick, view, rows, {})]}, absorbed=done)
     return Step(absorbed=done)
 
 
@@ -98,7 +99,7 @@ def close(due: Due, rows: Rows, tick: Tick, view: View) -> Step:
     ended += [(key, _unknown(row), row) for key, row in due["labels"] if key not in answered]
     emitted: dict[Any, list[Emit]] = {}
     if ended:
-        emitted[OUTCOMES] = [_outcomes(ended, tick.n, view, rows)]
+        emitted[OUTCOMES] = [_outcomes(ended, tick.n, view, rows, due)]
     found = contracts.judge(rows, tick, view.definition)
     if found:
         emitted[QUARANTINE] = found
@@ -130,6 +131,7 @@ def _remember(batch: Batch, rows: Rows, view: View) -> None:
         )
     )
     rows["pending"].put(columns["event_id"].to_pylist(), found)
+    marks.remember(rows, marks.EVENT, columns, view.definition.label.maturity)
 
 
 def _pair(batch: Batch, rows: Rows) -> None:
@@ -155,6 +157,7 @@ def _join(batch: Batch, rows: Rows, view: View) -> list[Joined]:
     found = batch.of(view.definition.label.record)
     joined: list[Joined] = []
     if found is not None:
+        marks.remember(rows, marks.LABEL, found.columns, view.definition.label.maturity)
         data = pa.RecordBatch.from_struct_array(found.columns["data"])
         keys = data[record.joins].cast(pa.string()).to_pylist()
         told = _told(found.columns, data, batch.partition, view)
@@ -213,7 +216,7 @@ def _unknown(label: Row) -> Row:
     return ("", label[3], origin, -1, "", "", "", None, None, None, 0)
 
 
-def _outcomes(joined: Sequence[Joined], tick: int, view: View, rows: Rows) -> Emit:
+def _outcomes(joined: Sequence[Joined], tick: int, view: View, rows: Rows, due: Due) -> Emit:
     """Return outcomes of predictions and their labels (None: it never came; no prediction: it came for nobody)."""
     columns = dict(zip(PENDING.names, zip(*(row for _, row, _ in joined), strict=True), strict=True))
     told = dict(
@@ -228,7 +231,11 @@ def _outcomes(joined: Sequence[Joined], tick: int, view: View, rows: Rows) -> Em
         "loss": loss,
         "challenger_loss": losses(task, columns["challenger_scores"], answers),
     }
-    _count(rows, view.definition, columns, told, loss)
+    doubts: Sequence[str | None] = [None] * len(joined)
+    if view.definition.quarantines:
+        doubts = marks.rules(rows, due, [key for key, _, _ in joined], told["label_event_id"])
+        record[MARK] = pa.array(doubts, pa.string())
+    _count(rows, view.definition, columns, told, loss, doubts)
     return Emit("Outcome", pa.RecordBatch.from_pydict(record), lineage=_lineage(joined, columns, tick))
 
 
@@ -284,8 +291,15 @@ def _maps(scores: Sequence[Any]) -> pa.Array:
     return pa.array([s or [] for s in scores], SCORES)
 
 
-def _count(rows: Rows, definition: Definition, columns: Columns, told: Columns, loss: pa.Array) -> None:
-    """Add labelled outcomes to the tick's quality, slice by slice, and to the blocks of their label contract."""
+def _count(
+    rows: Rows,
+    definition: Definition,
+    columns: Columns,
+    told: Columns,
+    loss: pa.Array,
+    doubts: Sequence[str | None],
+) -> None:
+    """Add labelled outcomes to the blocks of their label contract and, if sound, to the tick's quality, by slice."""
     known = np.flatnonzero(np.asarray(loss.is_valid())).tolist()
     if not known:
         return
@@ -293,16 +307,19 @@ def _count(rows: Rows, definition: Definition, columns: Columns, told: Columns, 
     picked: dict[str, list[Any]] = {name: [told[name][i] for i in known] for name in names}
     picked["event_time"] = [columns["event_time"][i] for i in known]
     contracts.count(rows, definition, picked)
+    known = [i for i in known if doubts[i] is None]
+    if not known:
+        return
     places: dict[str, list[int]] = defaultdict(list)
-    for i, partition, name in zip(known, picked["partition"], picked["slice"], strict=True):
-        places[f"{partition}|{name}"].append(i)
+    for i in known:
+        places[f"{told['partition'][i]}|{told['slice'][i]}"].append(i)
     for key, at in sorted(places.items()):
         counted = _quality(definition, columns, told, loss, at)
         held = rows["quality"].get([key])[0]
         merged = profiles.merge(json.loads(held[0])["profile"], counted) if held else counted
         rows["quality"].put([key], [(json.dumps({"profile": merged}, sort_keys=True),)])
     last = {"champion": columns["model_digest"][known[-1]]}
-    rows["quality"].put([str(picked["partition"][-1])], [(json.dumps(last),)])
+    rows["quality"].put([str(told["partition"][known[-1]])], [(json.dumps(last),)])
 
 
 def _quality(

@@ -11,6 +11,7 @@ from headrace.contracts.topics import (
 )
 from services.monitoring.contracts import BLOCKS, WATCHES
 from services.monitoring.handler import LABELS, PENDING, QUALITY, close, handle, labels
+from services.monitoring.marks import MARKS
 
 SERVICE = Service(
     name="monitoring",
@@ -20,6 +21,7 @@ SERVICE = Service(
         Table("pending", PENDING, due="due"),
         Table("labels", LABELS, due="due"),
         Table("quality", QUALITY),
+        MARKS,
         BLOCKS,
         WATCHES,
     ),

@@ -20,6 +20,7 @@ from headrace.models.ports import VALUE, Floats, Predictor
 from headrace.models.prior import Prior
 from headrace.pipeline.definition import Definition
 from headrace.pipeline.quarantine import Quarantine, Stretch
+from headrace.pipeline.schemas import MARK, marked
 from headrace.pipeline.suspects import Mask, suspects, without
 from headrace.stats import profiles
 
@@ -70,17 +71,24 @@ def models(context: Context) -> View:
 
 
 def handle(batch: Batch, rows: Rows, view: View) -> Step:
-    """Answer every feature vector, and count what was seen into the tick's profile."""
+    """Answer every feature vector, and count what was seen and can be trusted into the tick's profile."""
     vectors = batch.records["FeatureVector"].columns
     values = pa.RecordBatch.from_struct_array(vectors["values"])
     times = batch.lineage["event_time"].cast(pa.int64()).to_numpy()
     suspect = suspects(view.definition, view.stretches, times, values)
     told = without(values, suspect)
-    doubted = np.logical_or.reduce([*suspect.values()]) if suspect else None
+    quarantined = marked(vectors)
+    doubts = [*suspect.values(), *([] if quarantined is None else [quarantined])]
+    doubted = np.logical_or.reduce(doubts) if doubts else None
     emitted = {PREDICTIONS: [_predictions(view.champion, vectors, told, doubted, view.definition)]}
     if view.challenger is not None:
         emitted[SHADOW_PREDICTIONS] = [_predictions(view.challenger, vectors, told, doubted, view.definition)]
-    _count(batch, rows, values, emitted[PREDICTIONS][0].columns, view.definition)
+    seen = emitted[PREDICTIONS][0].columns
+    if quarantined is not None:
+        sound = pa.array(~quarantined)
+        values, seen = values.filter(sound), seen.filter(sound)
+    if seen.num_rows:
+        _count(batch, rows, values, seen, view.definition)
     return Step(emitted=emitted)
 
 
@@ -139,6 +147,8 @@ def _predictions(
         "revision": pa.array([0] * count, pa.int32()),
         "supersedes": pa.nulls(count, pa.string()),
     }
+    if MARK in vectors.schema.names:
+        columns[MARK] = vectors[MARK]
     return Emit("Prediction", pa.RecordBatch.from_pydict(columns), cause=np.arange(count))
 
 

@@ -9,9 +9,10 @@ import pyarrow as pa
 from headrace.bus.chunks import derived
 from headrace.bus.effects import Tools
 from headrace.bus.records import Incoming
-from headrace.bus.schemas import record_schema
+from headrace.bus.schemas import reading_schema
 from headrace.contracts.topics import FEATURES, OUTCOMES, Topic
 from headrace.pipeline.quarantine import Stretch
+from headrace.pipeline.schemas import MARK
 from headrace.pipeline.suspects import suspects, without
 
 _PLACE = ("_partition", "_offset")
@@ -64,15 +65,15 @@ class Labelled:
 
 
 def _columns(topic: Topic, messages: Sequence[Incoming], tools: Tools) -> pl.DataFrame:
-    """Return of the records what training needs: labelled outcomes, or vectors with their place in the log."""
+    """Return of the records what training needs: sound labelled outcomes, or vectors with their place in the log."""
     chunk = derived(
-        topic, messages, tools.registry, lambda name: record_schema(topic, name, tools.definition)
+        topic, messages, tools.registry, lambda name: reading_schema(topic, name, tools.definition)
     )
     (selection,) = chunk.records.values()
     rows = pl.DataFrame(selection.columns)
     if topic is OUTCOMES:
         answer = "label_value" if tools.definition.task == "regression" else "label"
-        labelled = rows.filter(pl.col("status") == "labelled")
+        labelled = rows.filter(pl.col("status") == "labelled", pl.col(MARK).is_null())
         return labelled.select(
             "event_id",
             pl.col("tick").alias("answered"),

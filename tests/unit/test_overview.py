@@ -99,3 +99,21 @@ def test_the_order_of_lanes_does_not_matter(ticks: int, chance: random.Random) -
         mixed.append(entry(*lane, todo[lane].pop(0)))
     straight = [entry(*lane, n) for n in range(1, ticks + 1) for lane in lanes]
     assert state(ticks, mixed).report(0) == state(ticks, straight).report(0)
+
+
+def receipt(offset: int, severity: str, partition: int = 0) -> dict[str, Any]:
+    return {"pipeline": "p", "severity": severity, "origin": {"partition": partition, "offset": offset}}
+
+
+def test_an_event_counts_as_quarantined_once_however_many_rules_say_so() -> None:
+    overview = Overview()
+    for told in (
+        receipt(1, "warn"),
+        receipt(2, "quarantine"),
+        receipt(2, "quarantine"),
+        receipt(2, "quarantine", 1),
+        receipt(3, "reject"),
+        receipt(4, "quarantine"),
+    ):
+        overview.take("Receipt", told, 0)
+    assert overview.pipelines["p"].report(0)["quarantined"] == 3

@@ -12,7 +12,7 @@ from headrace.bus.encode import Encoder
 from headrace.bus.errors import BrokenRecordError
 from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming
-from headrace.bus.schemas import Registry, codec, record_schema
+from headrace.bus.schemas import Registry, codec, reading_schema
 from headrace.bus.service import Artifacts, Service
 from headrace.bus.skips import ORDER, Skip, Skips
 from headrace.bus.transaction import Transaction
@@ -180,7 +180,7 @@ class Engine(Turns):
             chunk = chunks.raw(logical, messages, self.registry, definition)
         else:
             chunk = chunks.derived(
-                logical, messages, self.registry, lambda name: record_schema(logical, name, definition)
+                logical, messages, self.registry, lambda name: reading_schema(logical, name, definition)
             )
         for queue in (q for lane in self.lanes.values() for q in lane.queues):
             if (queue.name, queue.partition) == (topic, partition):

@@ -6,7 +6,7 @@ from headrace.contracts import catalogue
 from headrace.contracts.codec import Codec
 from headrace.contracts.topics import EVENTS, FEATURES, VALIDATED, Topic
 from headrace.pipeline.definition import Definition
-from headrace.pipeline.schemas import feature_schema, raw_schema, validated_schema
+from headrace.pipeline.schemas import as_written, feature_schema, raw_schema, validated_schema
 
 Schema = dict[str, Any]
 
@@ -40,13 +40,23 @@ class MemoryRegistry:
 
 
 def record_schema(topic: Topic, record: str, definition: Definition | None) -> Schema:
-    """Return the Avro schema of a record type on a topic; a pipeline's own types come from its definition."""
+    """Return the Avro schema that a record type is written with; a pipeline's own types come from its definition."""
     if definition is not None and topic is EVENTS:
         return raw_schema(definition, record)
     if definition is not None and topic is VALIDATED:
         return validated_schema(definition, record)
     if definition is not None and topic is FEATURES:
         return feature_schema(definition)
+    schema = catalogue.schema(record)
+    return schema if definition is None else as_written(definition, schema)
+
+
+def reading_schema(topic: Topic, record: str, definition: Definition) -> Schema:
+    """Return the Avro schema that a derived record is read with, whichever definition it was written under."""
+    if topic is VALIDATED:
+        return validated_schema(definition, record, with_mark=True)
+    if topic is FEATURES:
+        return feature_schema(definition, with_mark=True)
     return catalogue.schema(record)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.contracts.topics import Topic
-from headrace.pipeline.definition import Definition
+from headrace.pipeline.definition import Definition, Severity
 
 Row = tuple[Any, ...]
 Fold = Callable[[Any, str, Mapping[str, Any]], Any]
@@ -80,7 +80,7 @@ class Emit:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Rows the contract turns down, with one reason a row; a ``warn`` is answered but not turned down."""
+    """Rows the contract turns down, with one reason a row; only ``reject`` turns one down, the others pass with a receipt."""
 
     rows: np.ndarray
     rule: str
@@ -88,7 +88,7 @@ class Refused:
     expected: str
     actual: Sequence[str]
     hint: str = ""
-    severity: Literal["reject", "warn"] = "reject"
+    severity: Severity = "reject"
 
 
 @dataclass(frozen=True, slots=True)

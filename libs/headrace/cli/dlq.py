@@ -104,8 +104,8 @@ def repair(
         chosen = _open(desk, rule, ids or list(edited) or None, pipeline)
         changes = {m.id: edited.get(m.id, {}) if file else _puts(put or []) for m in chosen}
         repairs = changed(desk.definition, chosen, changes)
-        good = [r for r in repairs if r.answer.verdict == "accepted"]
-        bad = [r.answer for r in repairs if r.answer.verdict != "accepted"]
+        good = [r for r in repairs if r.answer.verdict != "rejected"]
+        bad = [r.answer for r in repairs if r.answer.verdict == "rejected"]
         _do(desk, rewritten(desk.definition, desk.registry, good), yes=yes)
     _tell(len(good), "repaired and submitted again", yes=yes, refused=len(bad), as_json=as_json)
     if bad:

@@ -15,7 +15,7 @@ from headrace.bus.engine import decode_plain
 from headrace.bus.kafka import read_all
 from headrace.bus.records import Incoming
 from headrace.bus.registry import ConfluentRegistry
-from headrace.bus.schemas import Registry, record_schema
+from headrace.bus.schemas import Registry, reading_schema
 from headrace.contracts.topics import DEPLOYMENTS, FEATURES, OUTCOMES, Topic
 from headrace.demo.report import Policies
 from headrace.local.settings import Settings
@@ -82,7 +82,7 @@ def as_table(
     """Return the messages of a topic's partitions as one table."""
     parts = []
     for messages in partitions:
-        chunk = derived(topic, messages, registry, lambda name: record_schema(topic, name, definition))
+        chunk = derived(topic, messages, registry, lambda name: reading_schema(topic, name, definition))
         parts += [selection.columns for selection in chunk.records.values()]
     return pa.Table.from_batches(parts)
 

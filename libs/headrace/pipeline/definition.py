@@ -20,6 +20,8 @@ from headrace.pipeline.durations import Duration
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=80)]
 Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Task = Literal["binary", "multiclass", "regression"]
+Severity = Literal["reject", "quarantine", "warn"]
+SEVERITIES: tuple[Severity, ...] = ("reject", "quarantine", "warn")  # the gravest first
 DAY = 86_400_000_000
 HOUR = 3_600_000_000
 
@@ -67,7 +69,11 @@ class Rule(Part):
         "that must pass between two events of one value",
     )
     ahead: Duration | None = Field(None, description="freshness only: how far a time may lie ahead of it")
-    severity: Literal["reject", "warn"] = "reject"
+    severity: Severity = Field(
+        "reject",
+        description="reject: a dead letter and a receipt; quarantine: a receipt, the event is answered, and nothing learns "
+        "from it or is judged by it; warn: a receipt",
+    )
     hint: str = Field("", description="What the producer should do about it")
 
     @model_serializer(mode="wrap")
@@ -272,6 +278,11 @@ class Definition(Part):
     def event(self) -> str:
         """Return the name of the record type that gets predictions."""
         return next(n for n, r in self.records.items() if r.role == "event")
+
+    @property
+    def quarantines(self) -> bool:
+        """Tell whether a rule quarantines records: they, and what is made of them, then say which rule did."""
+        return any(rule.severity == "quarantine" for rule in self.rules)
 
     @property
     def lookback(self) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from headrace.contracts.arrow import arrow_schema
 from headrace.errors import ConfigurationError
-from headrace.pipeline.definition import Definition, Rule
+from headrace.pipeline.definition import SEVERITIES, Definition, Rule, Severity
 from headrace.pipeline.durations import show
 from headrace.pipeline.expressions import TRUTH, compile_sql, finite, read_by
 from headrace.pipeline.labels import compile_label
@@ -30,7 +30,7 @@ class Violation:
 
     rows: Rows
     rule: str
-    severity: Literal["reject", "warn"]
+    severity: Severity
     path: str
     expected: str
     actual: list[str]
@@ -63,7 +63,7 @@ def checker(definition: Definition, record: str) -> Checker:
     checks = [_compiled(rule, schema) for rule in rules if rule.kind != "unique" or _is_unsound(rule, schema)]
     if record == definition.label.record:
         checks.append(_label_check(definition, schema))
-    checks.sort(key=lambda check: check.rule.severity == "warn")
+    checks.sort(key=lambda check: SEVERITIES.index(check.rule.severity))
     return lambda batch, now=None: _run(checks, batch, now)
 
 

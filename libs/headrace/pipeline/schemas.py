@@ -3,10 +3,21 @@
 import copy
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
 from headrace.contracts import catalogue
 from headrace.pipeline.definition import Definition
 
 _LINEAGE = ("event_id", "entity_key", "event_time", "origin", "tick")
+MARK = "quarantined_by"
+_MARK = {
+    "name": MARK,
+    "type": ["null", "string"],
+    "default": None,
+    "doc": "Rule of the severity quarantine that the record broke; null when it broke none.",
+}
 
 
 def namespace(pipeline: str) -> str:
@@ -26,19 +37,29 @@ def raw_schema(definition: Definition, record_name: str) -> dict[str, Any]:
     return contract
 
 
-def validated_schema(definition: Definition, record_name: str) -> dict[str, Any]:
-    """Return the schema of an accepted record: the lineage fields, and the user's record as ``data``."""
+def validated_schema(
+    definition: Definition, record_name: str, *, with_mark: bool | None = None
+) -> dict[str, Any]:
+    """Return the schema of an accepted record: the lineage fields, and the user's record as ``data``.
+
+    ``with_mark`` says whether it names the rule that quarantined the record; by default, where the pipeline has one.
+    """
     data = {
         "name": "data",
         "type": raw_schema(definition, record_name),
         "doc": "The record as the producer sent it.",
     }
     doc = f"A {record_name} that passed every rule."
-    return _record(definition, f"validated.{record_name}", doc, [*_lineage(), data])
+    return _record(
+        definition, f"validated.{record_name}", doc, [*_lineage(), data, *_mark(definition, with_mark)]
+    )
 
 
-def feature_schema(definition: Definition) -> dict[str, Any]:
-    """Return the schema of a feature vector: every feature is nullable, a double or, for a category, a string."""
+def feature_schema(definition: Definition, *, with_mark: bool | None = None) -> dict[str, Any]:
+    """Return the schema of a feature vector: every feature is nullable, a double or, for a category, a string.
+
+    ``with_mark`` is as in :func:`validated_schema`.
+    """
     own: list[dict[str, Any]] = [
         {
             "name": "pipeline_digest",
@@ -54,8 +75,29 @@ def feature_schema(definition: Definition) -> dict[str, Any]:
         },
     ]
     return _record(
-        definition, "FeatureVector", "The features of one event, as serving saw them.", [*_lineage(), *own]
+        definition,
+        "FeatureVector",
+        "The features of one event, as serving saw them.",
+        [*_lineage(), *own, *_mark(definition, with_mark)],
     )
+
+
+def marked(columns: pa.RecordBatch) -> npt.NDArray[np.bool_] | None:
+    """Return which records a rule has quarantined; None when that is none of them."""
+    if MARK not in columns.schema.names or columns[MARK].null_count == columns.num_rows:
+        return None
+    found: npt.NDArray[np.bool_] = columns[MARK].is_valid().to_numpy(zero_copy_only=False)
+    return found
+
+
+def as_written(definition: Definition, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema a pipeline writes a record of ours with: without the mark where no rule can set it."""
+    kept = [f for f in schema["fields"] if f["name"] != MARK or definition.quarantines]
+    return {**schema, "fields": kept}
+
+
+def _mark(definition: Definition, wanted: bool | None) -> list[dict[str, Any]]:  # noqa: FBT001 -- the callers' own
+    return [copy.deepcopy(_MARK)] if (definition.quarantines if wanted is None else wanted) else []
 
 
 def _values(definition: Definition) -> dict[str, Any]:

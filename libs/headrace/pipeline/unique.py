@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headrace.pipeline.definition import Definition, Rule
+from headrace.pipeline.definition import SEVERITIES, Definition, Rule
 from headrace.pipeline.durations import show
 from headrace.pipeline.rules import Violation
 
@@ -39,9 +39,9 @@ class Entry:
 
 
 def unique_rules(definition: Definition, record: str) -> list[Rule]:
-    """Return the rules of the kind ``unique`` of a record type; those that reject come first."""
+    """Return the rules of the kind ``unique`` of a record type; the gravest come first."""
     mine = [rule for rule in definition.rules if rule.record == record and rule.kind == "unique"]
-    return sorted(mine, key=lambda rule: rule.severity == "warn")
+    return sorted(mine, key=lambda rule: SEVERITIES.index(rule.severity))
 
 
 def entries(

@@ -123,7 +123,9 @@ def changed(definition: Definition, chosen: Sequence[Letter], changes: Mapping[s
                     f"it is {letter.fields['event_id']}, and would be {value.get(id_column)}",
                     "publish another event instead",
                 )
-        answers = {a.row: a for a in reversed(validate(definition, record, values)) if a.severity != "warn"}
+        answers = {
+            a.row: a for a in reversed(validate(definition, record, values)) if a.severity in ("", "reject")
+        }
         repairs += [Repair(m, v, answers[n]) for n, (m, v) in enumerate(zip(mine, values, strict=True))]
     return repairs
 

@@ -22,7 +22,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the contract says of one event: like a receipt, but accepted events have one too."""
+    """What the contract says of one event: like a receipt, but accepted events have one too.
+
+    ``verdict`` is of the event: ``rejected``, ``quarantined`` (answered, but nothing learns from it) or ``accepted``.
+    """
 
     row: int
     event_id: str | None
@@ -58,7 +61,7 @@ def rows_of(text: str) -> list[Row]:
 def validate(
     definition: Definition, record: str, rows: Sequence[Row], now: int | None = None
 ) -> list[Answer]:
-    """Return one answer for each event, and one more for each warning; times are ISO 8601 or microseconds.
+    """Return one answer for each event, and one more for each rule that it broke and passed; times are ISO 8601 or microseconds.
 
     ``now`` is the time of the last tick in microseconds UTC; without it no rule about freshness is asked.
     """
@@ -187,15 +190,19 @@ def _checked(
     entities = keys(definition.records[record], batch).to_pylist()
     violations = checker(definition, record)(batch, now)
     violations = [*violations, *_repeated(definition, record, batch, ids, violations)]
-    rejected = {row for v in violations if v.severity == "reject" for row in v.rows.tolist()}
+    verdicts = ["accepted"] * len(ids)
+    for severity, verdict in (("quarantine", "quarantined"), ("reject", "rejected")):
+        for row in (row for v in violations if v.severity == severity for row in v.rows.tolist()):
+            verdicts[row] = verdict
     answers = []
     for found in violations:
         for row, actual in zip(found.rows.tolist(), found.actual, strict=True):
-            verdict = "rejected" if row in rejected else "accepted"  # of the event, whichever rule speaks
             told = (found.rule, found.severity, found.path, found.expected, actual, found.hint)
-            answers.append(Answer(numbers[row], ids[row], entities[row], verdict, *told))
+            answers.append(Answer(numbers[row], ids[row], entities[row], verdicts[row], *told))
     accepted = [
-        Answer(numbers[r], ids[r], entities[r], "accepted") for r in range(len(ids)) if r not in rejected
+        Answer(numbers[r], ids[r], entities[r], verdict)
+        for r, verdict in enumerate(verdicts)
+        if verdict != "rejected"
     ]
     return accepted + answers
 

@@ -65,6 +65,8 @@ class PipelineState:
     deployed: Deployed = field(default_factory=Deployed)
     decisions: deque[Decision] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     counted: Counter[str] = field(default_factory=Counter)
+    quarantined: int = 0
+    _doubted: dict[int, int] = field(default_factory=dict)
 
     def take_tick(self, fields: Fields, appended: int) -> None:
         """Take a tick and when the broker took it in (milliseconds UTC)."""
@@ -93,6 +95,13 @@ class PipelineState:
             self.decisions.append(found)
             self.counted[record] += 1
 
+    def take_receipt(self, receipt: Fields) -> None:
+        """Count an event that rules quarantined, once: the receipts of an event follow each other."""
+        place = receipt["origin"]
+        if receipt["severity"] == "quarantine" and self._doubted.get(place["partition"]) != place["offset"]:
+            self._doubted[place["partition"]] = place["offset"]
+            self.quarantined += 1
+
     def lag(self, service: str, now: int) -> tuple[int, float]:
         """Return how many ticks a service has open, and for how many seconds the first of them (``now``: ms UTC)."""
         if self.tick is None:
@@ -111,7 +120,7 @@ class PipelineState:
     def report(self, now: int) -> dict[str, Any]:
         """Return the pipeline as plain values; ``events`` are those refused plus those that got a feature vector.
 
-        A champion of None means that the declared prior answers.
+        ``quarantined`` are events and labels that a rule of that severity marked. A champion of None means that the declared prior answers.
         """
         services = [self._service(name, now) for name in sorted({s.rsplit("/", 1)[0] for s in self.stages})]
         rejected = self._sums("ingestion").rejected
@@ -122,6 +131,7 @@ class PipelineState:
             "name": self.name,
             "events": self._out("features", FEATURES) + rejected,
             "rejected": rejected,
+            "quarantined": self.quarantined,
             "predictions": self._out("serving", PREDICTIONS),
             "outcomes": self._out("monitoring", OUTCOMES),
             "champion": _named(self.deployed.champion),
@@ -169,7 +179,10 @@ _ROLLOUTS = ("ShadowStarted", "ShadowRefused", "Promoted", "RolledBack")
 
 @dataclass
 class Overview:
-    """All pipelines; :meth:`take` wants every record of ``CONTROLS`` and of each pipeline's ``STREAMS``."""
+    """All pipelines; :meth:`take` wants every record of ``CONTROLS`` and of each pipeline's ``STREAMS``.
+
+    Of a pipeline with rules that quarantine it wants the receipts too, with the pipeline's name among their fields.
+    """
 
     pipelines: dict[str, PipelineState] = field(default_factory=dict)
 
@@ -180,6 +193,8 @@ class Overview:
             state.take_tick(fields, appended)
         elif record == "LedgerEntry":
             state.take_entry(fields, appended)
+        elif record == "Receipt":
+            state.take_receipt(fields)
         elif record == "PipelineRegistered":
             state.stages = list(fields["stages"])
         else:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
@@ -10,18 +10,31 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from headrace.bus.engine import decode_plain
 from headrace.bus.kafka import consumer, incoming, received
 from headrace.bus.registry import ConfluentRegistry
+from headrace.contracts.topics import RECEIPTS
 from headrace.errors import UnreachableError
 from headrace.local.settings import Settings
+from headrace.pipeline.definition import Definition
 from headrace.telemetry.decisions import Decision
 from headrace.telemetry.overview import CONTROLS, STREAMS, Overview
 
 MOST = 5_000  # records taken at once
 QUICK = {"fetch.wait.max.ms": 20}
-_TOLD = ("name", "events", "rejected", "predictions", "outcomes", "champion", "lag", "tick", "time")
+_TOLD = (
+    "name",
+    "events",
+    "rejected",
+    "quarantined",
+    "predictions",
+    "outcomes",
+    "champion",
+    "lag",
+    "tick",
+    "time",
+)
 
 
 def pipelines(settings: Settings) -> list[dict[str, Any]]:
-    """Return one row a pipeline: name, events, rejected, predictions, outcomes, champion, lag, tick and its time.
+    """Return one row a pipeline: name, events, rejected, quarantined, predictions, outcomes, champion, lag, tick and its time.
 
     ``lag`` says how many ticks the slowest stage has open, and for how many seconds the first of them.
 
@@ -47,11 +60,12 @@ class Follower:
         self._consumer = consumer(settings.bootstrap, "headrace.overview", **fetching)
         known = _topics(self._consumer, settings.bootstrap)
         self._behind: set[tuple[str, int]] = set()
+        self._followed: set[tuple[str, int]] = set()
         self._overview, self._lock = Overview(), threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._consumer.assign([])
-        self._add(t.name() for t in CONTROLS if t.name() in known)
+        self._add((t.name(), 0) for t in CONTROLS if t.name() in known)
 
     def catch_up(self) -> None:
         """Read to the ends as they are."""
@@ -93,10 +107,13 @@ class Follower:
         finally:
             ended()
 
-    def _add(self, topics: Any) -> None:
-        wanted = [TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in topics]
-        self._consumer.incremental_assign(wanted)
-        self._behind |= {(t.topic, t.partition) for t in wanted}
+    def _add(self, places: Iterable[tuple[str, int]]) -> None:
+        wanted = set(places) - self._followed
+        if not wanted:
+            return
+        self._consumer.incremental_assign([TopicPartition(*place, OFFSET_BEGINNING) for place in wanted])
+        self._behind |= wanted
+        self._followed |= wanted
 
     def _read(self, wait: float) -> None:
         first = self._consumer.poll(wait)
@@ -112,11 +129,24 @@ class Follower:
     def _take(self, messages: list[Any]) -> None:
         records = decode_plain([incoming(m) for m in messages], self._registry)
         with self._lock:
-            known = set(self._overview.pipelines)
             for message, (_, name, fields) in zip(messages, records, strict=True):
-                self._overview.take(name, fields, message.timestamp()[1])
-            new = set(self._overview.pipelines) - known
-        self._add(t.name(p) for p in sorted(new) for t in STREAMS)
+                told = {"pipeline": message.topic().partition(".")[0], **fields}
+                self._overview.take(name, told, message.timestamp()[1])
+            known = set(self._overview.pipelines)
+        self._add((t.name(p), 0) for p in sorted(known) for t in STREAMS)
+        self._add(
+            place
+            for _, name, fields in records
+            if name == "PipelineRegistered"
+            for place in _receipts(fields)
+        )
+
+
+def _receipts(registered: Mapping[str, Any]) -> Iterable[tuple[str, int]]:
+    """Return where a pipeline's receipts lie that count for its overview: nowhere, if no rule of it quarantines."""
+    definition = Definition.model_validate_json(registered["definition"])
+    partitions = range(definition.partitions) if definition.quarantines else ()
+    return [(RECEIPTS.name(definition.name), p) for p in partitions]
 
 
 def _topics(client: Consumer, bootstrap: str) -> set[str]:
