@@ -15,6 +15,7 @@ from headrace.testing.broker import running_broker
 HOOKS = (
     "headrace.bus.hashes",
     "headrace.bus.native",
+    "headrace.bus.partitions",
     "headrace.contracts.codec",
     "headrace.features.windows",
 )
