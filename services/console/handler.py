@@ -7,7 +7,7 @@ from headrace.telemetry.decisions import Decision
 
 Fields = Mapping[str, Any]
 FLOW = (
-    "clock", "ingestion", "features", "serving", "monitoring", "drift", "training", "registry", "deployment",
+    "clock", "ingestion", "rekey", "features", "serving", "monitoring", "drift", "training", "registry", "deployment",
     "audit", "console",
 )  # fmt: skip
 

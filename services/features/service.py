@@ -1,13 +1,13 @@
 """The manifest of features."""
 
 from headrace.bus.service import Input, Service, Table
-from headrace.contracts.topics import FEATURES, VALIDATED
+from headrace.contracts.topics import FEATURES, REKEYED, VALIDATED
 from headrace.features.windows import COLUMNS
 from services.features.handler import feature_view, handle
 
 SERVICE = Service(
     name="features",
-    consumes=(Input(VALIDATED),),
+    consumes=(Input(VALIDATED, rekeyed=REKEYED),),
     emits=(FEATURES,),
     tables=(Table("tiles", COLUMNS, due="due"),),
     handle=handle,

@@ -6,6 +6,7 @@ from headrace.contracts.topics import (
     PREDICTIONS,
     PROFILES,
     QUARANTINE,
+    REKEYED,
     SHADOW_PREDICTIONS,
     VALIDATED,
 )
@@ -15,7 +16,12 @@ from services.monitoring.marks import MARKS
 
 SERVICE = Service(
     name="monitoring",
-    consumes=(Input(QUARANTINE), Input(PREDICTIONS), Input(SHADOW_PREDICTIONS), Input(VALIDATED)),
+    consumes=(
+        Input(QUARANTINE),
+        Input(PREDICTIONS),
+        Input(SHADOW_PREDICTIONS),
+        Input(VALIDATED, rekeyed=REKEYED),
+    ),
     emits=(OUTCOMES, PROFILES, QUARANTINE),
     tables=(
         Table("pending", PENDING, due="due"),

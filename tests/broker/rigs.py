@@ -80,7 +80,7 @@ class Rig(ABC):
         told = {"pipeline": name, "tick": -1, "digest": self.definition.digest}
         registered = told | {
             "definition": self.definition.canonical(),
-            "stages": stage_names(self.services, 1),
+            "stages": stage_names(self.services, self.definition),
         }
         self.say(Said(PIPELINES, "PipelineRegistered", registered))
 

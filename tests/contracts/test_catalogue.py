@@ -20,7 +20,7 @@ SHEETS = catalogue.topics()
 TOPICS = {t.stream: t for t in (*PIPELINE_TOPICS, *CONTROL_TOPICS)}
 LINEAGE = ["event_id", "entity_key", "event_time", "origin", "tick"]
 SERVICES = {
-    "clock", "ingestion", "features", "serving", "monitoring", "drift", "training", "registry", "deployment", "audit",
+    "clock", "ingestion", "rekey", "features", "serving", "monitoring", "drift", "training", "registry", "deployment", "audit",
     "console",
 }  # fmt: skip
 PEOPLE = {"producers", "apps", "operators", "every service"}

@@ -16,6 +16,7 @@ from headrace.bus.schemas import MemoryRegistry
 from headrace.bus.service import Table
 from headrace.testing.loop import MemoryArtifacts
 from services.features.service import SERVICE
+from tests.laws.shop import SHOP
 
 TILES = SERVICE.tables[0]
 MIXED = Table(
@@ -88,7 +89,7 @@ def test_a_lane_is_the_same_whether_its_changelog_comes_whole_or_in_parts():
 
 def restored(registry, parts):
     engine = Engine(SERVICE, registry, MemoryArtifacts())
-    lane = Lane(SERVICE, Books("p"), 0, 1, Encoder(registry), MemoryArtifacts())
+    lane = Lane(SERVICE, Books("p"), 0, SHOP, Encoder(registry), MemoryArtifacts())
     for part in parts:
         engine.restore(lane, part)
     return lane

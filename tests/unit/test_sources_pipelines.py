@@ -1,5 +1,6 @@
 """A pipeline file that is wrong says where and what."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -51,6 +52,32 @@ def test_what_is_wrong_is_named(tmp_path, old, new, said):
     told = broken(tmp_path, old, new)
     assert said in told
     assert "flights.yaml" in told
+
+
+def test_a_window_by_another_column_than_the_key_needs_a_re_key(tmp_path):
+    """Flights lie by carrier and number; with partitions, a window by origin would count a part of its group."""
+    lone, several = "partitions: 1", "partitions: 6"
+    told = broken(tmp_path, lone, several)
+    assert "features.windows.0: the records of one origin lie in several partitions" in told
+    assert "the topic has 6, and records lie by their key" in told
+    (line,) = re.findall(r"rekey: \{.*\}", told)
+    assert line == "rekey: {Departure: origin, Arrival: origin}"
+    told = broken(tmp_path, lone, f"{several}\n{line}")
+    assert "features.windows.1: the records of one dest lie in several partitions" in told
+    told = broken(tmp_path, lone, f"{several}\nrekey: {{Departure: origin, Arrival: nowhere}}")
+    assert "rekey.Arrival: Arrival has no field nowhere" in told
+    assert "rekey must name a column of each record type" in broken(
+        tmp_path, lone, f"{several}\nrekey: {{Departure: origin}}"
+    )
+
+
+def test_a_re_key_that_is_not_declared_leaves_the_digest_alone():
+    definition = pipelines.find("flights", SHIPPED)
+    assert "rekey" not in definition.canonical()
+    told = definition.model_dump(mode="json") | {"rekey": {"Departure": "origin", "Arrival": "origin"}}
+    moved = type(definition).model_validate(told)
+    assert moved.digest != definition.digest
+    assert type(definition).model_validate_json(moved.canonical()) == moved
 
 
 def test_the_line_is_that_of_the_mistake(tmp_path):

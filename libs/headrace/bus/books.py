@@ -73,11 +73,13 @@ class Books:
     def expected(self, topic: Topic, partition: int, tick: int) -> int | None:
         """Return how many records of a tick a topic's partition holds, or None while a producer has not closed it."""
         name, total = topic.name(self.pipeline), 0
+        stage = 0 if topic.moved else partition
+        counted = f"{name}/{partition}" if topic.moved else name
         for service in topic.producers:
-            entry = self.entry(service, partition, tick)
+            entry = self.entry(service, stage, tick)
             if entry is None:
                 return None
-            total += entry["records_out"].get(name, 0)
+            total += entry["records_out"].get(counted, 0)
         return total
 
     def cut(self, topic: str, tick: int) -> int:

@@ -1,6 +1,6 @@
 """From columns to wire: what a step emits becomes framed Avro with ids, headers and the topic's own types."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ import pyarrow as pa
 from headrace.bus import trace
 from headrace.bus.blocks import Block, Headers, weave, woven
 from headrace.bus.chunks import LINEAGE
+from headrace.bus.partitions import partitions_of
 from headrace.bus.records import Outgoing
 from headrace.bus.schemas import Registry, Schema, codec, record_schema, subject
 from headrace.bus.service import Batch, Emit
@@ -57,9 +58,17 @@ class Writer:
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.types)
 
-    def block(self, columns: pa.RecordBatch, values: pa.BinaryArray, partition: int, tick: int) -> Block:
-        """Return records of typed columns and their values, keyed by entity (data) or pipeline (control)."""
-        keys = columns["entity_key" if "entity_key" in columns.schema.names else "pipeline"].fill_null("")
+    def block(
+        self,
+        columns: pa.RecordBatch,
+        values: pa.BinaryArray,
+        partition: int,
+        tick: int,
+        keys: pa.Array | None = None,
+    ) -> Block:
+        """Return records of typed columns and their values, keyed as told, or by entity (data) or pipeline (control)."""
+        if keys is None:
+            keys = columns["entity_key" if "entity_key" in columns.schema.names else "pipeline"].fill_null("")
         headers = self._headers(columns, keys, tick) if self.headers else ()
         return Block(self.topic, partition, keys.cast(pa.binary()), values, headers)
 
@@ -89,11 +98,15 @@ class Writer:
 
 @dataclass(frozen=True)
 class Typed:
-    """Records of one type for one topic, as columns, with the place of each among all that go there together."""
+    """Records of one type for one topic, as columns, with the place of each among all that go there together.
+
+    Those for a moved topic have ``keys`` of their own.
+    """
 
     writer: Writer
     columns: pa.RecordBatch
     places: np.ndarray
+    keys: pa.Array | None = None
 
     @cached_property
     def values(self) -> pa.BinaryArray:
@@ -102,7 +115,13 @@ class Typed:
 
     def block(self, partition: int, tick: int) -> Block:
         """Return the records."""
-        return self.writer.block(self.columns, self.values, partition, tick)
+        return self.writer.block(self.columns, self.values, partition, tick, self.keys)
+
+    def of(self, rows: np.ndarray) -> "Typed":
+        """Return some of the records."""
+        taken = pa.array(rows)
+        keys = None if self.keys is None else self.keys.take(taken)
+        return Typed(self.writer, self.columns.take(taken), self.places[rows], keys)
 
 
 class Encoder:
@@ -137,7 +156,8 @@ class Encoder:
         writers = [self.writer(topic, emit.record, definition) for emit in emits]
         columns = [w.cast(_with_lineage(e, batch)) for w, e in zip(writers, emits, strict=True)]
         places = _in_order_of_causes(emits, [c.num_rows for c in columns])
-        return [Typed(*parts) for parts in zip(writers, columns, places, strict=True)]
+        keys = [e.keys for e in emits]
+        return [Typed(*parts) for parts in zip(writers, columns, places, keys, strict=True)]
 
     def encode(
         self,
@@ -155,6 +175,14 @@ class Encoder:
 def block(parts: Sequence[Typed], partition: int, tick: int) -> Block:
     """Return the records of one topic's parts in their common order."""
     return woven([p.block(partition, tick) for p in parts], [p.places for p in parts])
+
+
+def spread(parts: Sequence[Typed], partitions: int) -> Iterator[tuple[int, list[Typed]]]:
+    """Yield the records of one moved topic by the partition of their keys; those of one keep their order."""
+    places = [partitions_of(p.keys, partitions) for p in parts]
+    for partition in np.unique(np.concatenate(places)).tolist() if places else ():
+        rows = [np.flatnonzero(at == partition) for at in places]
+        yield partition, [p.of(found) for p, found in zip(parts, rows, strict=True) if len(found)]
 
 
 def values(parts: Sequence[Typed]) -> pa.BinaryArray:

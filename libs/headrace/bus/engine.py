@@ -84,8 +84,8 @@ class Engine(Turns):
         return []
 
     def book_topics(self, pipeline: str) -> list[str]:
-        """Return a pipeline's topics that are read whole, from their beginning."""
-        return [TICKS.name(pipeline), LEDGER.name(pipeline)]
+        """Return an admitted pipeline's topics that are read whole, from their beginning."""
+        return [TICKS.name(pipeline), LEDGER.name(pipeline)] if pipeline in self.books else []
 
     # -- pipelines ----------------------------------------------------------------------------------
 
@@ -96,24 +96,28 @@ class Engine(Turns):
     def open_pipeline(self, pipeline: str) -> list[Lane]:
         """Make the lanes of a registered pipeline that this replica owns."""
         self.admit(pipeline)
+        if pipeline not in self.books:
+            return []
         index, replicas = self._replica
         lanes = 1 if self.service.single else self._definitions[pipeline].partitions
         return [self.open_lane(pipeline, p) for p in range(lanes) if p % replicas == index]
 
     def admit(self, pipeline: str) -> None:
-        """Open the books of a registered pipeline, without any lane."""
+        """Open the books of a registered pipeline, without any lane, if there is work for the service in it."""
+        if not self.service.needed(self._definitions[pipeline]):
+            return
         books = self.books[pipeline] = Books(pipeline, skips=Skips(self._proven))
         for seen in self._seen.values():
             for control in seen:
                 books.add_control(*control)
-        for item in self.service.consumes:
+        for item in self.service.inputs(self._definitions[pipeline]):
             if item.topic.scope == "pipeline":
                 self._data[item.topic.name(pipeline)] = (item.topic, pipeline)
 
     def open_lane(self, pipeline: str, partition: int) -> Lane:
         """Make a lane, still empty."""
-        partitions = self._definitions[pipeline].partitions
-        lane = Lane(self.service, self.books[pipeline], partition, partitions, self._encoder, self._artifacts)
+        books, definition = self.books[pipeline], self._definitions[pipeline]
+        lane = Lane(self.service, books, partition, definition, self._encoder, self._artifacts)
         self.lanes[pipeline, partition] = lane
         return lane
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from headrace.bus.books import Books, Folds
 from headrace.bus.changelog import PROGRESS, Progress, entries
-from headrace.bus.encode import Encoder, Typed, block, values
+from headrace.bus.encode import Encoder, Typed, block, spread, values
 from headrace.bus.errors import HandlerError, UnansweredError
 from headrace.bus.hashes import chain
 from headrace.bus.ledger import ledger_entry
@@ -34,19 +34,20 @@ class Lane:
         service: Service,
         books: Books,
         partition: int,
-        partitions: int,
+        definition: Definition,
         encoder: Encoder,
         artifacts: Artifacts,
     ) -> None:
         self.service, self.books, self.partition = service, books, partition
         self.pipeline = books.pipeline
         self._encoder, self._artifacts = encoder, artifacts
+        self._inputs, self._partitions = service.inputs(definition), definition.partitions
         self.states = {t.name: State(t) for t in service.tables}
         self.queues = [
             Queue(i.topic, i.topic.name(self.pipeline), p)
-            for i in service.consumes
+            for i in self._inputs
             if i.topic.scope == "pipeline"
-            for p in (range(partitions) if i.fan_in else [partition])
+            for p in (range(self._partitions) if i.fan_in else [partition])
         ]
         self._controls = [i.topic for i in service.consumes if i.topic.scope == "control"]
         self._watched = [t.name() for t in (PIPELINES, *self._controls, *service.follows)]
@@ -153,12 +154,14 @@ class Lane:
 
     def _next_batch(self, transaction: Transaction, max_batch: int) -> bool:
         tick = self.books.ticks.get(self.progress.tick)
-        queue = self.queues[0]
-        before = tick.raw.get(self.partition, 0) if tick and queue.topic is EVENTS else None
-        batch = queue.take(self.progress.tick, max_batch, before)
+        raw = self.queues[0].topic is EVENTS
+        before = tick.raw.get(self.partition, 0) if tick and raw else None
+        in_turn = sorted(self.queues, key=lambda queue: len(queue.taken))
+        found = (queue.take(self.progress.tick, max_batch, before) for queue in in_turn)
+        batch = next((batch for batch in found if batch is not None), None)
         if batch is None:
             return False
-        if queue.topic is EVENTS and (last := self.books.ticks.get(self.progress.tick - 1)):
+        if raw and (last := self.books.ticks.get(self.progress.tick - 1)):
             batch = replace(batch, since=last.time)
         for piece, order in self.books.skips.pieces(self.service.name, batch):
             self._run(piece, transaction, order)
@@ -187,7 +190,7 @@ class Lane:
 
     def _batches(self, n: int, max_batch: int) -> Iterator[Batch]:
         """Yield a tick's records, input by input in the order of the manifest."""
-        for item in self.service.consumes:
+        for item in self._inputs:
             if item.topic.scope == "control":
                 yield from control_batch(item.topic, self.books.between(item.topic.name(), n - 1, n), n)
             for queue in (q for q in self.queues if q.topic is item.topic):
@@ -251,14 +254,22 @@ class Lane:
     ) -> None:
         assert self._definition is not None  # noqa: S101 -- a lane works only when it is ready
         partition = 0 if topic.scope == "control" or topic is LEDGER else self.partition
-        parts = self._encoder.typed(topic, emits, batch, self._definition)
+        name, parts = topic.name(self.pipeline), self._encoder.typed(topic, emits, batch, self._definition)
+        if topic.moved:
+            for place, moved in spread(parts, self._partitions):
+                transaction.produced.append(block(moved, place, self.progress.tick))
+                self._count(f"{name}/{place}", moved)
+            return
         if parts and topic not in self.unwritten:
             transaction.produced.append(block(parts, partition, self.progress.tick))
         if topic in self.taps:
             self.taps[topic](parts)
-        if topic is LEDGER:
-            return
-        name, written = topic.name(self.pipeline), values(parts)
+        if topic is not LEDGER:
+            self._count(name, parts)
+
+    def _count(self, name: str, parts: Sequence[Typed]) -> None:
+        """Add what was written to the open tick's counts and digests."""
+        written = values(parts)
         counts, digests = dict(self.progress.records_out), dict(self.progress.digests)
         counts[name] = counts.get(name, 0) + len(written)
         digests[name] = chain(digests.get(name, b""), written, SIZE)

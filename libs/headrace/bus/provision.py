@@ -22,6 +22,7 @@ from headrace.contracts.topics import (
     FEATURES,
     PIPELINE_TOPICS,
     PIPELINES,
+    REKEYED,
     VALIDATED,
     Topic,
     changelog,
@@ -47,9 +48,15 @@ def stages(folder: Path) -> list[Service]:
     return [m.SERVICE for m in found if hasattr(m, "SERVICE")]
 
 
-def stage_names(services: Iterable[Service], partitions: int) -> list[str]:
-    """Return ``service/partition`` of every lane that must close a tick."""
-    return [f"{s.name}/{p}" for s in services for p in range(1 if s.single else partitions)]
+def stage_names(services: Iterable[Service], definition: Definition) -> list[str]:
+    """Return ``service/partition`` of every lane that must close a tick of a pipeline."""
+    needed = (s for s in services if s.needed(definition))
+    return [f"{s.name}/{p}" for s in needed for p in range(1 if s.single else definition.partitions)]
+
+
+def topics_of(definition: Definition) -> list[Topic]:
+    """Return the topics that a pipeline has: one for moved records only where it declares a re-key."""
+    return [t for t in PIPELINE_TOPICS if definition.rekey is not None or not t.moved]
 
 
 def provision(
@@ -76,11 +83,11 @@ def create_topics(settings: Settings, definitions: Iterable[Definition], service
     """
     wanted = [_topic(t, t.name(), 1) for t in CONTROL_TOPICS]
     for definition in definitions:
-        for topic in PIPELINE_TOPICS:
+        for topic in topics_of(definition):
             partitions = catalogue.topics()[topic.stream].partitions
             count = partitions if isinstance(partitions, int) else definition.partitions
             wanted.append(_topic(topic, topic.name(definition.name), count))
-        for service in services:
+        for service in (s for s in services if s.needed(definition)):
             name = changelog(service.name, definition.name)
             wanted.append(NewTopic(name, definition.partitions, 1, config=_COMPACTED))
     admin = AdminClient({"bootstrap.servers": settings.bootstrap, "broker.address.family": "v4"})
@@ -108,6 +115,18 @@ def _refuse_other_partitions(wanted: Iterable[NewTopic], held: Mapping[str, int]
             )
 
 
+def _refuse_other_rekey(wanted: Mapping[str, Definition], held: Mapping[str, str]) -> None:
+    """Refuse a changed re-key: state and the order of events lie in the partitions of the columns it had."""
+    for name in wanted.keys() & held.keys():
+        before = Definition.model_validate_json(held[name]).rekey
+        if wanted[name].rekey != before:
+            raise ConfigurationError(
+                f"{name} runs with rekey {before or 'undeclared'} and its file says {wanted[name].rekey or 'nothing'}",
+                "its windows and the order of its events lie in partitions of the old column",
+                "put it back, or give the pipeline a new name",
+            )
+
+
 def _topic(topic: Topic, name: str, partitions: int) -> NewTopic:
     sheet = catalogue.topics()[topic.stream]
     config = {
@@ -122,7 +141,7 @@ def register_schemas(registry: ConfluentRegistry, definitions: Iterable[Definiti
     """Register every record of the pipelines' topics and of the control topics, several at a time."""
     wanted: dict[str, tuple[Schema, str]] = {}
     for definition in definitions:
-        for topic in (*PIPELINE_TOPICS, *CONTROL_TOPICS):
+        for topic in (*topics_of(definition), *CONTROL_TOPICS):
             for record in _records(topic, definition):
                 schema = record_schema(topic, record, definition)
                 compatibility = catalogue.topics()[topic.stream].compatibility
@@ -139,7 +158,7 @@ def register_schemas(registry: ConfluentRegistry, definitions: Iterable[Definiti
 
 
 def _records(topic: Topic, definition: Definition) -> list[str]:
-    if topic in (EVENTS, VALIDATED):
+    if topic in (EVENTS, VALIDATED, REKEYED):
         return list(definition.records)
     return ["FeatureVector"] if topic is FEATURES else catalogue.topics()[topic.stream].declared
 
@@ -153,9 +172,10 @@ def announce(
     """Write an event for every pipeline whose definition or stages are new."""
     held = decode_plain(read_all(settings.bootstrap, PIPELINES.name(), 0), registry)
     latest = {fields["pipeline"]: (fields["digest"], fields["stages"]) for _, _, fields in held}
+    _refuse_other_rekey(definitions, {fields["pipeline"]: fields["definition"] for _, _, fields in held})
     writer, encoder = producer(settings.bootstrap), Encoder(registry)
     for definition in definitions.values():
-        names = stage_names(services, definition.partitions)
+        names = stage_names(services, definition)
         if latest.get(definition.name) == (definition.digest, names):
             continue
         record = {

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from headrace.contracts import catalogue
 from headrace.contracts.codec import Codec
-from headrace.contracts.topics import EVENTS, FEATURES, VALIDATED, Topic
+from headrace.contracts.topics import EVENTS, FEATURES, REKEYED, VALIDATED, Topic
 from headrace.pipeline.definition import Definition
 from headrace.pipeline.schemas import as_written, feature_schema, raw_schema, validated_schema
 
@@ -43,7 +43,7 @@ def record_schema(topic: Topic, record: str, definition: Definition | None) -> S
     """Return the Avro schema that a record type is written with; a pipeline's own types come from its definition."""
     if definition is not None and topic is EVENTS:
         return raw_schema(definition, record)
-    if definition is not None and topic is VALIDATED:
+    if definition is not None and topic in (VALIDATED, REKEYED):
         return validated_schema(definition, record)
     if definition is not None and topic is FEATURES:
         return feature_schema(definition)

@@ -1,7 +1,7 @@
 """What a service is: its manifest as data, and the plain values that its pure handlers take and give."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -69,13 +69,15 @@ class Emit:
     """Records of one type for one topic.
 
     Data-plane records name the input row that caused each (``cause``) or carry their ``lineage``; control
-    records stand for themselves. ``columns`` lacks the lineage fields in the first two cases.
+    records stand for themselves. ``columns`` lacks the lineage fields in the first two cases. Records for a moved
+    topic bring the ``keys`` (strings) that they lie by.
     """
 
     record: str
     columns: pa.RecordBatch
     cause: np.ndarray | None = None
     lineage: pa.RecordBatch | None = None
+    keys: pa.Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +113,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A topic a service takes in; ``fan_in`` reads every partition of it in the lane of partition 0."""
+    """A topic a service takes in; ``fan_in`` reads every partition of it in the lane of partition 0.
+
+    ``rekeyed`` takes its place in a pipeline that declares a re-key.
+    """
 
     topic: Topic
     fan_in: bool = False
+    rekeyed: Topic | None = None
 
 
 class TableRows(Protocol):
@@ -156,6 +162,12 @@ class Context:
     artifacts: Artifacts
 
 
+def always(definition: Definition) -> bool:
+    """Tell that a service has work in every pipeline."""
+    del definition
+    return True
+
+
 def nothing_due(due: Due, rows: Rows, tick: Tick, view: Any) -> Step:
     """Close a tick without a word: the ``on_due`` of services that keep no time."""
     del due, rows, tick, view
@@ -167,7 +179,8 @@ class Service:
     """A manifest: everything the runtime must know to run one service.
 
     ``pace`` is "stream" for services that answer an event at once, "tick" for those that take a tick's records
-    together at its close, input by input in the order declared here.
+    together at its close, input by input in the order declared here. ``needed`` says in which pipelines there is
+    work for it; in the others it is no stage.
     """
 
     name: str
@@ -179,6 +192,13 @@ class Service:
     follows: Mapping[Topic, Fold] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     pace: Literal["stream", "tick"] = "stream"
+    needed: Callable[[Definition], bool] = always
+
+    def inputs(self, definition: Definition) -> tuple[Input, ...]:
+        """Return what the service takes in of one pipeline."""
+        if definition.rekey is None:
+            return self.consumes
+        return tuple(replace(i, topic=i.rekeyed) if i.rekeyed else i for i in self.consumes)
 
     @property
     def single(self) -> bool:

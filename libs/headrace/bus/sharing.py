@@ -65,7 +65,8 @@ class SharingRunner(KafkaRunner):
 
     def _named_by(self, pipeline: str) -> str:
         """Return the topic whose partitions stand for the lanes of a pipeline."""
-        topics = [i.topic for i in self._shared.service.consumes if i.topic.scope == "pipeline"]
+        inputs = self._shared.service.inputs(self._shared.definition(pipeline))
+        topics = [i.topic for i in inputs if i.topic.scope == "pipeline"]
         return topics[0].name(pipeline)
 
     def _follow(self) -> bool:

@@ -6,9 +6,10 @@ from typing import Any
 
 import yaml
 
-from headrace.bus.provision import stages
+from headrace.bus.provision import stages, topics_of
+from headrace.bus.service import Service
 from headrace.contracts import catalogue
-from headrace.contracts.topics import CONTROL_TOPICS, PIPELINE_TOPICS, Topic, changelog
+from headrace.contracts.topics import CONTROL_TOPICS, Topic, changelog
 from headrace.local.settings import Settings
 from headrace.pipeline.definition import Definition
 from headrace.sources.pipelines import read_all
@@ -23,7 +24,7 @@ _COMPACTED = {
 }
 
 
-def pages(definitions: Mapping[str, Definition], services: Sequence[str]) -> dict[str, str]:
+def pages(definitions: Mapping[str, Definition], services: Sequence[Service]) -> dict[str, str]:
     """Return the files of ``k8s/topics``: the control topics, each pipeline's topics, and their kustomization."""
     control = [_manifest(t.name(), 1, _config(t)) for t in CONTROL_TOPICS]
     files = {"control.yaml": control}
@@ -36,13 +37,13 @@ def pages(definitions: Mapping[str, Definition], services: Sequence[str]) -> dic
     return {name: _text(found) for name, found in {**files, "kustomization.yaml": [kustomization]}.items()}
 
 
-def _of(definition: Definition, services: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for topic in PIPELINE_TOPICS:
+def _of(definition: Definition, services: Sequence[Service]) -> Iterator[dict[str, Any]]:
+    for topic in topics_of(definition):
         declared = catalogue.topics()[topic.stream].partitions
         partitions = definition.partitions if declared == "pipeline" else declared
         yield _manifest(topic.name(definition.name), partitions, _config(topic))
-    for service in services:
-        yield _manifest(changelog(service, definition.name), definition.partitions, _COMPACTED)
+    for service in (s for s in services if s.needed(definition)):
+        yield _manifest(changelog(service.name, definition.name), definition.partitions, _COMPACTED)
 
 
 def _config(topic: Topic) -> dict[str, Any]:
@@ -66,8 +67,7 @@ def _text(manifests: Sequence[Mapping[str, Any]]) -> str:
 def current() -> dict[str, str]:
     """Return the files for the checkout's own pipelines and services."""
     settings = Settings()
-    services = [service.name for service in stages(settings.root / "services")]
-    return pages(read_all(settings.pipelines), services)
+    return pages(read_all(settings.pipelines), stages(settings.root / "services"))
 
 
 if __name__ == "__main__":

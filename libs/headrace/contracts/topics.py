@@ -8,13 +8,16 @@ from typing import Literal
 class Topic:
     """A stream of a pipeline (one topic for each pipeline) or a control topic (one for all, one partition).
 
-    Records of a topic with ``headers`` off carry none: their bodies hold what CloudEvents headers would repeat.
+    Records of a topic with ``headers`` off carry none: their bodies hold what CloudEvents headers would repeat. Those of
+    a ``moved`` topic lie in the partition of their key, whichever lane writes them, and the ledger counts them under
+    ``<topic>/<partition>``.
     """
 
     stream: str
     scope: Literal["pipeline", "control"] = "pipeline"
     producers: tuple[str, ...] = ()
     headers: bool = True
+    moved: bool = False
 
     def name(self, pipeline: str = "") -> str:
         """Return the Kafka topic's name, for example ``flights.validated.v1`` or ``control.models.v1``."""
@@ -26,6 +29,7 @@ TICKS = Topic("ticks", producers=("clock",))
 STEPS = Topic("steps", producers=("producers", "clock"))
 LEDGER = Topic("ledger", producers=("every service",))
 VALIDATED = Topic("validated", producers=("ingestion",), headers=False)
+REKEYED = Topic("rekeyed", producers=("rekey",), headers=False, moved=True)
 REJECTED = Topic("rejected", producers=("ingestion", "features", "serving"))
 RECEIPTS = Topic("receipts", producers=("ingestion", "features", "serving"))
 FEATURES = Topic("features", producers=("features",), headers=False)
@@ -49,7 +53,7 @@ REGISTRY_EFFECTS = Topic("registry.effects", "control", ("registry",))
 REGISTRY_RESULTS = Topic("registry.effect-results", "control", ("registry",))
 
 PIPELINE_TOPICS = (
-    EVENTS, TICKS, STEPS, LEDGER, VALIDATED, REJECTED, RECEIPTS, FEATURES, PREDICTIONS, SHADOW_PREDICTIONS,
+    EVENTS, TICKS, STEPS, LEDGER, VALIDATED, REKEYED, REJECTED, RECEIPTS, FEATURES, PREDICTIONS, SHADOW_PREDICTIONS,
     PROFILES, OUTCOMES, DRIFT,
 )  # fmt: skip
 CONTROL_TOPICS = (

@@ -240,6 +240,11 @@ class Definition(Part):
     partitions: int = Field(1, ge=1)
     clock: Clock = Clock()
     records: dict[str, RecordType]
+    rekey: dict[str, Column] | None = Field(
+        None,
+        description="For windows by another column than the key, with more than one partition: the column by which "
+        "the accepted records of each type are moved to a partition",
+    )
     dedupe: Duration = Field(
         3 * DAY, description="How long an accepted event id is remembered, in event time"
     )
@@ -252,6 +257,12 @@ class Definition(Part):
     gates: Gates = Gates()
     rollout: Rollout = Rollout()
     drift: Drift = Drift()
+
+    @model_serializer(mode="wrap")
+    def _as_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a re-key that is not declared, so that a pipeline keeps the digest it had before."""
+        told: dict[str, Any] = handler(self)
+        return {name: value for name, value in told.items() if value is not None or name != "rekey"}
 
     @model_validator(mode="after")
     def _references_hold(self) -> "Definition":
@@ -272,12 +283,29 @@ class Definition(Part):
         for window in self.features.windows:
             if window.window % window.tile:
                 raise ValueError(f"window {window.name}: the tile must divide the window")
+        if self.rekey is not None and set(self.rekey) != set(self.records):
+            raise ValueError(
+                f"rekey must name a column of each record type, {sorted(self.records)}: an event, its label and its "
+                "facts meet in one partition"
+            )
         return self
 
     @property
     def event(self) -> str:
         """Return the name of the record type that gets predictions."""
         return next(n for n, r in self.records.items() if r.role == "event")
+
+    def scattered(self) -> list[WindowFeature]:
+        """Return the windows whose groups lie in several partitions where features are made: they cannot be counted."""
+        if self.partitions == 1:
+            return []
+        moved = self.rekey or {}
+        by = {name: [moved[name]] if name in moved else r.key for name, r in self.records.items()}
+        return [
+            w
+            for w in self.features.windows
+            if by[w.record] != [w.group_by] or by[self.event] != [w.event_column or w.group_by]
+        ]
 
     @property
     def quarantines(self) -> bool:

@@ -1,6 +1,7 @@
 """Read ``pipelines/*.yaml``: the file's own words, with its contracts put in, as a ``Definition``."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from headrace.contracts.arrow import arrow_schema
 from headrace.errors import ConfigurationError
 from headrace.features.rows import compile_rows
 from headrace.features.windows import compile_windows
-from headrace.pipeline.definition import Definition
+from headrace.pipeline.definition import Definition, WindowFeature
 from headrace.pipeline.rules import checker
 from headrace.pipeline.schemas import raw_schema
 
@@ -38,6 +39,7 @@ def read(path: Path) -> Definition:
     for name in definition.records:
         _check_columns(path, root, definition, name)
     _check_groups(path, root, definition)
+    _check_rekey(path, root, definition)
     _check_expressions(path, definition)
     return definition
 
@@ -155,6 +157,35 @@ def _check_groups(path: Path, root: yaml.MappingNode, definition: Definition) ->
                     "",
                     "group_by names the windowed record's field, event_column the event's",
                 )
+
+
+def _check_rekey(path: Path, root: yaml.MappingNode, definition: Definition) -> None:
+    """Refuse a re-key by a column that a record type has not, and a window whose groups lie in several partitions."""
+    for record, column in (definition.rekey or {}).items():
+        names = arrow_schema(raw_schema(definition, record)).names
+        if column not in names:
+            raise ConfigurationError(
+                f"{path}:{_line(root, ('rekey', record))} rekey.{record}: {record} has no field {column}",
+                "",
+                f"its fields are {', '.join(names)}",
+            )
+    for window in definition.scattered()[:1]:
+        number = definition.features.windows.index(window)
+        place = f"{path}:{_line(root, ('features', 'windows', number, 'group_by'))}"
+        raise ConfigurationError(
+            f"{place} features.windows.{number}: the records of one {window.group_by} lie in several partitions",
+            f"the topic has {definition.partitions}, and records lie by "
+            f"{'their key' if definition.rekey is None else 'another column'}; one column can be counted by",
+            f"say `rekey: {{{', '.join(_moves(definition, window))}}}`, or partitions: 1",
+        )
+
+
+def _moves(definition: Definition, window: WindowFeature) -> Iterator[str]:
+    """Yield what `rekey` would say of each record type; a column that cannot be guessed is left open."""
+    known = {window.record: window.group_by, definition.event: window.event_column or window.group_by}
+    for name in definition.records:
+        has = window.group_by in arrow_schema(raw_schema(definition, name)).names
+        yield f"{name}: {known.get(name, window.group_by if has else 'COLUMN')}"
 
 
 def _check_expressions(path: Path, definition: Definition) -> None:

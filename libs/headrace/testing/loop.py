@@ -120,7 +120,7 @@ class MemoryLoop:
         self._done: dict[str, int] = {}
         self._step = -1
         self.runners = [self._runner(s) for s in self._services]
-        stages = [name for s in services for name in stage_names([s], definition.partitions)]
+        stages = [name for s in services for name in stage_names([s], definition)]
         self.say(
             Said(
                 PIPELINES,
