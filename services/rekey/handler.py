@@ -25,7 +25,7 @@ def handle(batch: Batch, rows: Rows, view: Mapping[str, str]) -> Step:
     emits = [
         Emit(
             record,
-            found.columns.select(["data"]),
+            found.columns,
             cause=found.rows,
             keys=pa.RecordBatch.from_struct_array(found.columns["data"])[view[record]]
             .cast(pa.string())

@@ -53,7 +53,7 @@ def record_schema(topic: Topic, record: str, definition: Definition | None) -> S
 
 def reading_schema(topic: Topic, record: str, definition: Definition) -> Schema:
     """Return the Avro schema that a derived record is read with, whichever definition it was written under."""
-    if topic is VALIDATED:
+    if topic in (VALIDATED, REKEYED):
         return validated_schema(definition, record, with_mark=True)
     if topic is FEATURES:
         return feature_schema(definition, with_mark=True)
