@@ -18,6 +18,7 @@ from headrace.contracts.topics import (
     PREDICTIONS,
     RECEIPTS,
     REJECTED,
+    REKEYED,
     SHADOW_PREDICTIONS,
     TICKS,
     VALIDATED,
@@ -140,7 +141,8 @@ class Pages:
         ticks = records(self._log, self._registry, TICKS.name(self._pipeline), self._pipeline)
         by_number = {fields["n"]: fields for _, _, fields in ticks}
         page["tick"] = by_number.get(subject.tick, {"n": subject.tick})
-        for topic in SAME_TICK:
+        same_tick = (*SAME_TICK, REKEYED) if self._definition.rekey else SAME_TICK
+        for topic in same_tick:
             page[topic.stream] = list(self._about(subject, topic, range(subject.tick, subject.tick + 1)))
         page[OUTCOMES.stream] = list(self._about(subject, OUTCOMES, range(subject.tick, 1 << 62)))
         return {**page, **self._models(page[PREDICTIONS.stream], by_number.get(subject.tick - 1))}

@@ -1,10 +1,10 @@
 """What a replay needs of the log, and no more: books and control topics whole, raw records and predictions by their cuts."""
 
-from headrace.audit.replay import Recording, raw_spans, skip_orders
+from headrace.audit.replay import Recording, first_tick, raw_spans, registered, skip_orders
 from headrace.bus.engine import decode_plain
 from headrace.bus.reading import Log, Span, held, of_ticks, whole
 from headrace.bus.schemas import Registry
-from headrace.contracts.topics import CONTROL_TOPICS, EVENTS, LEDGER, PREDICTIONS, REJECTED, TICKS
+from headrace.contracts.topics import CONTROL_TOPICS, EVENTS, LEDGER, PREDICTIONS, REJECTED, REKEYED, TICKS
 from headrace.errors import CheckError
 
 
@@ -22,13 +22,17 @@ def books(log: Log, pipeline: str) -> Recording:
 def with_data(recording: Recording, log: Log, registry: Registry, from_tick: int, to_tick: int) -> Recording:
     """Return a recording with the raw records and predictions that a replay of these ticks reads.
 
-    Where operators let a service skip records, the rejections are there too: they tell which orders were obeyed.
+    So are the records that a re-key moved, from where the replay begins. Where operators let a service skip records, the rejections are there too: they tell which orders were obeyed.
     """
     spans = raw_spans(recording, registry, from_tick, to_tick)
     raw = [Span(EVENTS.name(recording.pipeline), p, start, end) for p, (start, end) in spans.items()]
     said = of_ticks(log, registry, PREDICTIONS.name(recording.pipeline), range(from_tick, to_tick + 1))
+    moved: list[Span] = []
+    if registered(recording, registry).rekey is not None:
+        ticks = range(first_tick(recording, registry, from_tick), to_tick + 1)
+        moved = of_ticks(log, registry, REKEYED.name(recording.pipeline), ticks)
     letters = whole(log, REJECTED.name(recording.pipeline)) if skip_orders(recording, registry) else {}
-    return Recording(recording.pipeline, recording.partitions | held(log, [*raw, *said]) | letters)
+    return Recording(recording.pipeline, recording.partitions | held(log, [*raw, *moved, *said]) | letters)
 
 
 def ticks_between(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from headrace.audit import moved
 from headrace.bus.changelog import Progress
 from headrace.bus.chunks import derived
 from headrace.bus.encode import Encoder
@@ -86,7 +87,7 @@ def replay(
 ) -> Verdicts:
     """Compute the predictions of ticks ``from_tick`` to ``to_tick`` again and compare them byte by byte.
 
-    State begins empty far enough before ``from_tick`` that none of it is left there (the definition's look-back).
+    Behind a re-key the recorded order is obeyed, and what was moved is compared too. State begins empty far enough before ``from_tick`` that none of it is left there (the definition's look-back).
 
     Raises:
         UsageError: when the log does not hold these ticks.
@@ -97,13 +98,13 @@ def replay(
     log = MemoryLog()
     log.partitions.update(plan.inputs)
     obeyed = proven(skip_orders(recording, layered), _rejections(recording, layered))
-    engines = [Engine(s, layered, artifacts, proven=obeyed) for s in services]
-    runners = [MemoryRunner(log, engine, begin=plan.begins) for engine in engines]
-    settle(runners)
-    for engine in engines:  # a tick may end on offsets that hold no record
-        for (name, partition), end in plan.ends.items():
-            engine.reached(name, partition, end)
-    settle(runners)
+    engines = [Engine(s, layered, artifacts, proven=obeyed) for s in services if s.needed(plan.definition)]
+    first = moved.up_to_the_re_key([e.service for e in engines], plan.definition)
+    _run([e for e in engines if e.service in first], log, plan)
+    differ: list[str] = []
+    if plan.definition.rekey is not None:
+        differ = moved.obey(recording.partitions, log, layered, plan.definition, plan.ticks)
+        _run([e for e in engines if e.service not in first], log, plan)
     lanes = [
         lane for engine in engines for (name, _), lane in engine.lanes.items() if name == recording.pipeline
     ]
@@ -112,7 +113,20 @@ def replay(
         raise HeadraceError(
             f"the replay stopped at tick {done}", "the log lacks what the tick needs", "headrace doctor"
         )
-    return _compared(recording, log, layered, plan, from_tick, to_tick)
+    verdicts = _compared(recording, log, layered, plan, from_tick, to_tick)
+    for event_id in differ:
+        _judge(verdicts, event_id, b"as it was moved", b"as it should be")
+    return verdicts
+
+
+def _run(engines: Sequence[Engine], log: MemoryLog, plan: "_Plan") -> None:
+    """Let services do all they can on the log."""
+    runners = [MemoryRunner(log, engine, begin=plan.begins) for engine in engines]
+    settle(runners)
+    for engine in engines:  # a tick may end on offsets that hold no record
+        for (name, partition), end in plan.ends.items():
+            engine.reached(name, partition, end)
+    settle(runners)
 
 
 def skip_orders(recording: Recording, registry: Registry) -> list[Mapping[str, Any]]:
@@ -133,6 +147,7 @@ class _Plan:
     begins: dict[int, Progress]
     ends: dict[tuple[str, int], int]
     definition: Definition
+    ticks: range
 
 
 def _plan(recording: Recording, registry: Registry, from_tick: int, to_tick: int) -> _Plan:
@@ -145,7 +160,7 @@ def _plan(recording: Recording, registry: Registry, from_tick: int, to_tick: int
             f"it holds 1 to {max(ticks, default=0)}",
         )
     first, cuts = first_tick(recording, registry, from_tick), _cuts(recording, registry)
-    definition = _definition(recording, registry)
+    definition = registered(recording, registry)
     inputs = {key: held for key, held in recording.partitions.items() if key[0] in _CONTROL_NAMES}
     begins, ends = {}, {}
     for partition, (start, end) in raw_spans(recording, registry, from_tick, to_tick).items():
@@ -156,7 +171,7 @@ def _plan(recording: Recording, registry: Registry, from_tick: int, to_tick: int
     inputs[TICKS.name(pipeline), 0] = _recorded_ticks(
         recording, registry, cuts, range(first - 1, to_tick + 1)
     )
-    return _Plan(inputs, begins, ends, definition)
+    return _Plan(inputs, begins, ends, definition, range(first, to_tick + 1))
 
 
 def first_tick(recording: Recording, registry: Registry, from_tick: int) -> int:
@@ -164,7 +179,7 @@ def first_tick(recording: Recording, registry: Registry, from_tick: int) -> int:
     ticks = {
         f["n"]: f["time"] for _, _, f in decode_plain(recording.of(TICKS.name(recording.pipeline)), registry)
     }
-    horizon = ticks[from_tick] - _definition(recording, registry).lookback
+    horizon = ticks[from_tick] - registered(recording, registry).lookback
     return max((n for n, time in ticks.items() if time <= horizon and n < from_tick), default=0) + 1
 
 
@@ -173,7 +188,7 @@ def raw_spans(
 ) -> dict[int, tuple[int, int]]:
     """Return the raw offsets, by partition, that a replay of these ticks reads: from ticks, ledger and definition alone."""
     first, cuts = first_tick(recording, registry, from_tick), _cuts(recording, registry)
-    partitions = range(_definition(recording, registry).partitions)
+    partitions = range(registered(recording, registry).partitions)
     return {p: (cuts[first, p][0], cuts[to_tick, p][1]) for p in partitions}
 
 
@@ -190,7 +205,8 @@ def _cuts(recording: Recording, registry: Registry) -> dict[tuple[int, int], tup
     }
 
 
-def _definition(recording: Recording, registry: Registry) -> Definition:
+def registered(recording: Recording, registry: Registry) -> Definition:
+    """Return the definition that the pipeline was last registered with."""
     found = [
         f
         for _, _, f in decode_plain(recording.of(PIPELINES.name()), registry)
@@ -204,7 +220,7 @@ def _recorded_ticks(
 ) -> list[Incoming]:
     """Return tick records whose raw ends are the recorded cuts: the one race of the live run, decided as it was."""
     name = TICKS.name(recording.pipeline)
-    definition = _definition(recording, registry)
+    definition = registered(recording, registry)
     encoder = Encoder(registry)
     found: list[Incoming] = []
     for _, _, tick in decode_plain(recording.of(name), registry):

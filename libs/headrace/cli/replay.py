@@ -57,7 +57,7 @@ def command(
         )
 
 
-SCORING = ("ingestion", "features", "serving")
+SCORING = ("ingestion", "rekey", "features", "serving")
 
 
 def _chosen(**ways: object) -> str | None:
