@@ -84,8 +84,9 @@ class Engine(Turns):
         return []
 
     def book_topics(self, pipeline: str) -> list[str]:
-        """Return an admitted pipeline's topics that are read whole, from their beginning."""
-        return [TICKS.name(pipeline), LEDGER.name(pipeline)] if pipeline in self.books else []
+        """Return a pipeline's topics that are read whole, from their beginning: none without work in it."""
+        needed = self.service.needed(self._definitions[pipeline])
+        return [TICKS.name(pipeline), LEDGER.name(pipeline)] if needed else []
 
     # -- pipelines ----------------------------------------------------------------------------------
 
