@@ -55,15 +55,27 @@ def _pairs(batch: Batch, rollout: Rollout) -> pl.DataFrame:
     ).with_columns(pl.col("slice").fill_null(""), pl.col("labelled_at").fill_null(pl.col("event_time")))
 
 
-def sums(rows: Rows, quarantine: Quarantine) -> dict[int, tuple[int, float, float]]:
-    """Return block begin to (pairs, champion's loss, challenger's loss), without the labels in quarantine."""
+def sums(rows: Rows, quarantine: Quarantine, view: Definition) -> dict[int, tuple[int, float, float]]:
+    """Return block begin to (pairs, champion's loss, challenger's loss), without what is in quarantine."""
     found: dict[int, tuple[int, float, float]] = {}
     for key, (count, champion, challenger) in rows["blocks"].all():
         start, labelled, name = key.split("|", 2)
-        if not quarantine.covers(name, int(labelled)):
+        if not _suspect(int(start), int(labelled), name, quarantine, view):
             held = found.get(int(start), (0, 0.0, 0.0))
             found[int(start)] = (held[0] + count, held[1] + champion, held[2] + challenger)
     return dict(sorted(found.items()))
+
+
+def _suspect(start: int, labelled: int, name: str, quarantine: Quarantine, view: Definition) -> bool:
+    """Tell whether a slice's labels of a block, or the events they answer, are quarantined in part."""
+    if not quarantine.held:
+        return False
+    answered = labelled + view.label.contract.block
+    return (
+        quarantine.covers(name, labelled)
+        or quarantine.touches(view.label.record, labelled, answered)
+        or quarantine.touches(view.event, start, start + view.rollout.block)
+    )
 
 
 def _add(pairs: pl.DataFrame, rows: Rows, view: Definition) -> None:

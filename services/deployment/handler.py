@@ -42,7 +42,7 @@ def decide(due: Due, rows: Rows, tick: Tick, view: Definition) -> Step:
     del due
     before = load(rows)
     state, emits = rollback.answer(before, tick, view)
-    state, judged = rollout.judge(state, sums(rows, state.quarantine), tick, view)
+    state, judged = rollout.judge(state, sums(rows, state.quarantine, view), tick, view)
     state, begun = rollout.begin(state, tick, view)
     if state.rollout is None or state.rollout.rollout_id != (before.rollout and before.rollout.rollout_id):
         rows["blocks"].delete([key for key, _ in rows["blocks"].all()])

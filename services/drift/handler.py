@@ -91,6 +91,10 @@ def close(due: Due, rows: Rows, tick: Tick, view: Policy) -> Step:
     if block is None or tick.time < (until := block.at + view.definition.drift.block):
         return Step()
     rows[TABLE.name].delete([OPEN])
+    if block.distrusted:  # what it counted says nothing, not even as a reference
+        held = load_judged(rows)
+        save(rows, JUDGED, Judged(until, held.champion, held.evidence))
+        return Step()
     found = [_detected(signal, block, tick) for signal in _judge(block, until, rows, view)]
     emitted = {DRIFT: [control("DriftDetected", **fields) for fields in found]} if found else {}
     alarms = [fields for fields in found if fields["level"] == "alarm"]
@@ -104,9 +108,9 @@ def _added(block: Open, record: Mapping[str, Any]) -> Open:
     if record["producer"] == "serving" and record["champion"] not in champions[-1:]:
         champions = (*champions, record["champion"])
     counted = Profile(features=record["features"], scores=record["scores"], quality=record["quality"])
-    return Open(
-        block.at, champions, merge(block.profile, counted), block.suspect or bool(record.get("suspect"))
-    )
+    suspect = block.suspect or bool(record.get("suspect"))
+    distrusted = block.distrusted or bool(record.get("distrusted"))
+    return Open(block.at, champions, merge(block.profile, counted), suspect, distrusted)
 
 
 def _judge(block: Open, until: int, rows: Rows, view: Policy) -> list[Signal]:

@@ -17,12 +17,13 @@ _BAG = "block/"
 
 
 class Open(NamedTuple):
-    """The block that collects profiles: when it began, who served in it (in order), what it counted, and whether labels were suspect."""
+    """The block that collects profiles: when it began, who served in it (in order), what it counted, whether labels were suspect, and inputs."""
 
     at: int
     champions: tuple[str, ...]
     profile: Profile
     suspect: bool = False
+    distrusted: bool = False
 
 
 class Judged(NamedTuple):

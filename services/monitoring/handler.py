@@ -21,7 +21,7 @@ from headrace.pipeline.definition import Definition
 from headrace.pipeline.labels import compile_contract, compile_label
 from headrace.pipeline.schemas import MARK
 from headrace.stats import profiles
-from services.monitoring import contracts, marks
+from services.monitoring import contracts, inputs, marks
 
 SCORES = pa.map_(pa.string(), pa.float64())
 PENDING = pa.schema(
@@ -76,6 +76,7 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
     """Remember predictions, and join a tick's labels with them."""
     if batch.topic is QUARANTINE:
         for name, record in batch.controls:
+            inputs.note(rows, name, record)
             if name == "QuarantineReleased":
                 contracts.release(rows, record["quarantine_id"])
         return Step()
@@ -85,6 +86,7 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
     elif batch.topic is SHADOW_PREDICTIONS:
         _pair(batch, rows)
     else:
+        inputs.count(batch, rows, view.definition)
         joined = _join(batch, rows, view)
         if joined:
             return Step(emitted={OUTCOMES: [_outcomes(joined, batch.tick, view, rows, {})]}, absorbed=done)
@@ -100,12 +102,14 @@ def close(due: Due, rows: Rows, tick: Tick, view: View) -> Step:
     emitted: dict[Any, list[Emit]] = {}
     if ended:
         emitted[OUTCOMES] = [_outcomes(ended, tick.n, view, rows, due)]
-    found = contracts.judge(rows, tick, view.definition)
+    found = [*contracts.judge(rows, tick, view.definition), *inputs.judge(rows, tick, view.definition)]
     if found:
         emitted[QUARANTINE] = found
     held = rows["quality"].all()
-    if held:
-        rows["quality"].delete([key for key, _ in held])
+    rows["quality"].delete([key for key, _ in held])
+    if distrusted := inputs.broken(rows, view.definition):
+        emitted[PROFILES] = [_profile(tick, distrusted[0], "", None, distrusted=True)]
+    elif held:
         emitted[PROFILES] = [_quality_profile(tick, held, contracts.broken(rows))]
     return Step(emitted=emitted)
 
@@ -307,6 +311,9 @@ def _count(
     picked: dict[str, list[Any]] = {name: [told[name][i] for i in known] for name in names}
     picked["event_time"] = [columns["event_time"][i] for i in known]
     contracts.count(rows, definition, picked)
+    if definition.block_rules:
+        apart = inputs.apart(rows, definition, columns["event_time"], told["labelled_at"])
+        known = [i for i in known if not apart[i]]
     known = [i for i in known if doubts[i] is None]
     if not known:
         return
@@ -339,6 +346,18 @@ def _quality_profile(tick: Tick, held: Sequence[tuple[str, Row]], broken: Collec
     (partition, last), *counted = [(key, json.loads(text)) for key, (text,) in held]
     sound = [told["profile"] for key, told in counted if key not in broken]
     quality = reduce(profiles.merge, sound)["quality"] if sound else None
+    return _profile(tick, partition, last["champion"], quality, suspect=bool(broken))
+
+
+def _profile(
+    tick: Tick,
+    partition: str,
+    champion: str,
+    quality: Any,
+    *,
+    suspect: bool = False,
+    distrusted: bool = False,
+) -> Emit:
     record = {
         "profile_id": derived_id("profile", "monitoring", tick.pipeline, partition, tick.n),
         "pipeline": tick.pipeline,
@@ -346,10 +365,11 @@ def _quality_profile(tick: Tick, held: Sequence[tuple[str, Row]], broken: Collec
         "tick": tick.n,
         "time": tick.time,
         "producer": "monitoring",
-        "champion": last["champion"],
+        "champion": champion,
         "features": [],
         "scores": [],
         "quality": quality,
-        "suspect": bool(broken),
+        "suspect": suspect,
+        "distrusted": distrusted or None,
     }
     return Emit("Profile", pa.RecordBatch.from_pylist([record], schema=_PROFILE))

@@ -10,6 +10,7 @@ from headrace.contracts.topics import (
     SHADOW_PREDICTIONS,
     VALIDATED,
 )
+from services.monitoring import inputs
 from services.monitoring.contracts import BLOCKS, WATCHES
 from services.monitoring.handler import LABELS, PENDING, QUALITY, close, handle, labels
 from services.monitoring.marks import MARKS
@@ -30,6 +31,9 @@ SERVICE = Service(
         MARKS,
         BLOCKS,
         WATCHES,
+        inputs.BLOCKS,
+        inputs.WATCHES,
+        inputs.STRETCHES,
     ),
     handle=handle,
     on_due=close,

@@ -21,7 +21,7 @@ from headrace.models.prior import Prior
 from headrace.pipeline.definition import Definition
 from headrace.pipeline.quarantine import Quarantine, Stretch
 from headrace.pipeline.schemas import MARK, marked
-from headrace.pipeline.suspects import Mask, suspects, without
+from headrace.pipeline.suspects import Mask, apart, suspects, without
 from headrace.stats import profiles
 
 _SCORES = pa.map_(pa.string(), pa.float64())
@@ -77,7 +77,12 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
     times = batch.lineage["event_time"].cast(pa.int64()).to_numpy()
     suspect = suspects(view.definition, view.stretches, times, values)
     told = without(values, suspect)
-    quarantined = marked(vectors)
+    held = [
+        mask
+        for mask in (marked(vectors), apart(view.definition, view.stretches, times, values))
+        if mask is not None
+    ]
+    quarantined: Mask | None = np.logical_or.reduce(held) if held else None
     doubts = [*suspect.values(), *([] if quarantined is None else [quarantined])]
     doubted = np.logical_or.reduce(doubts) if doubts else None
     emitted = {PREDICTIONS: [_predictions(view.champion, vectors, told, doubted, view.definition)]}

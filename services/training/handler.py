@@ -68,11 +68,11 @@ def _quarantine(state: State, controls: Controls) -> State:
 
 
 def _poisoned(state: State, running: Running) -> str | None:
-    """Return why a training's data cannot be trusted any more: labels it learnt from were quarantined meanwhile."""
+    """Return why a training's data cannot be trusted any more: labels or inputs it learnt from were quarantined meanwhile."""
     stretches = state.quarantine.stretches()
     fresh = [s for s in stretches if s[:2] not in running.quarantine and s[1] < running.until]
     names = sorted({name for name, _, _ in fresh})
-    return f"labels of {', '.join(names)} were quarantined after it began" if names else None
+    return f"{', '.join(names)} were quarantined after it began" if names else None
 
 
 def _note(state: State, controls: Controls) -> State:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -11,9 +13,9 @@ from headrace.bus.effects import Tools
 from headrace.bus.records import Incoming
 from headrace.bus.schemas import reading_schema
 from headrace.contracts.topics import FEATURES, OUTCOMES, Topic
-from headrace.pipeline.quarantine import Stretch
+from headrace.pipeline.quarantine import Stretch, records_slice
 from headrace.pipeline.schemas import MARK
-from headrace.pipeline.suspects import suspects, without
+from headrace.pipeline.suspects import events_in, suspects, without
 
 _PLACE = ("_partition", "_offset")
 
@@ -46,22 +48,29 @@ class Labelled:
         """Return the events whose label came in these ticks (both inclusive), in the order of the log.
 
         Columns: the features of the view, ``label``, ``event_time``, ``tick`` and ``event_id``; a vector of
-        another version of the view is left out, and so is a label in a stretch of ``left_out`` (slice, since, until);
-        a feature made of such labels is null. The table is empty when nothing was labelled.
+        another version of the view is left out, and so is a label or event in a stretch of ``left_out`` (slice, since,
+        until); a feature made of such records is null. The table is empty when nothing was labelled.
         """
         features, outcomes = self.features.rows(tools), self.outcomes.rows(tools)
         if features is None or outcomes is None:
             return pa.table({})
         view = tools.definition.features.version
         answered = outcomes.filter(pl.col("answered").is_between(from_tick, to_tick))
+        every = records_slice(tools.definition.label.record)
         for name, since, until in left_out:
             within = pl.col("labelled_at").is_between(since, until, closed="left")
-            answered = answered.filter(~((pl.col("slice") == name) & within).fill_null(value=False))
+            of_it = pl.lit(value=True) if name == every else pl.col("slice") == name
+            answered = answered.filter(~(of_it & within).fill_null(value=False))
         joined = features.filter(feature_view_version=view).join(answered, on="event_id", validate="1:1")
         names = (*tools.definition.features.names, "label", "event_time", "tick", "event_id")
         plain = _plain(joined.sort("tick", *_PLACE).select(names).to_arrow())
-        times = plain["event_time"].cast(pa.int64()).to_numpy()
-        return without(plain, suspects(tools.definition, left_out, times, plain))
+        plain = plain.filter(pa.array(~events_in(tools.definition, left_out, _times(plain))))
+        return without(plain, suspects(tools.definition, left_out, _times(plain), plain))
+
+
+def _times(table: pa.Table) -> npt.NDArray[np.int64]:
+    times: npt.NDArray[np.int64] = table["event_time"].cast(pa.int64()).to_numpy()
+    return times
 
 
 def _columns(topic: Topic, messages: Sequence[Incoming], tools: Tools) -> pl.DataFrame:

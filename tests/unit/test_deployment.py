@@ -10,8 +10,9 @@ from headrace.bus.rows import Overlays, State
 from headrace.bus.service import Batch, Selection
 from headrace.contracts.topics import OUTCOMES
 from headrace.pipeline.definition import Definition
+from headrace.pipeline.quarantine import OPEN_END, Quarantine
 from services.deployment import state as kept
-from services.deployment.blocks import block_start, collect
+from services.deployment.blocks import block_start, collect, sums
 from services.deployment.service import BLOCKS, DEPLOYMENT
 
 DAY = 86_400_000_000
@@ -113,3 +114,32 @@ def test_the_state_comes_back_as_it_was():
     )
     kept.save(overlays, held, changed)
     assert kept.load(overlays) == changed
+
+
+@pytest.mark.parametrize(
+    ("name", "since", "left"),
+    [
+        ("EWR", DAY, ["JFK"]),
+        ("records/Answer", DAY, []),
+        ("records/Ask", 0, []),
+        ("records/Ask", 2 * DAY, ["EWR", "JFK"]),
+        ("records/Fact", 0, ["EWR", "JFK"]),
+    ],
+)
+def test_quarantined_labels_and_the_answers_to_quarantined_events_leave_the_sums(name, since, left):
+    view = POLICY.model_copy(
+        update={
+            "records": {
+                n: Definition.model_fields["records"].annotation.__args__[1].model_construct(role=role)
+                for n, role in (("Ask", "event"), ("Answer", "label"), ("Fact", "fact"))
+            }
+        }
+    )
+    states = in_shadow()
+    start, labelled = 5 * 3_600_000_000, 5 * 3_600_000_000 + DAY
+    overlays = Overlays(states)
+    for n, told in enumerate(("EWR", "JFK")):
+        overlays["blocks"].put([f"{start:020d}|{labelled}|{told}"], [(1, 10.0**n, 0.0)])
+    found = sums(overlays, Quarantine({"q": (name, since, OPEN_END)}), view)
+    expected = sum(10.0 ** ["EWR", "JFK"].index(told) for told in left)
+    assert sum(champion for _, champion, _ in found.values()) == expected

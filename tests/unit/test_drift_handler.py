@@ -130,6 +130,28 @@ def test_a_shifted_input_is_named_with_the_block_it_began_in(shifted: Driven) ->
     assert alarms[0]["tick"] > 26
 
 
+@pytest.mark.parametrize("distrusted", [False, True])
+def test_a_block_of_quarantined_inputs_is_not_judged_nor_compared_with(*, distrusted: bool) -> None:
+    rule = {
+        "name": "v",
+        "record": "Parcel",
+        "column": "id",
+        "kind": "volume",
+        "minimum": 1,
+        "severity": "quarantine",
+    }
+    driven = Driven(definition(rules=[rule]))
+    for n in range(1, 36):
+        odd = 25 < n <= 30
+        counted = hour(n, shift=3.0 if odd else 0.0)
+        if odd and distrusted:
+            last = counted.pop()
+            counted.append(last._replace(profile={**last.profile, "quality": None, "distrusted": True}))
+        driven.tick(n, counted)
+    alarms = [d for d in driven.said(DRIFT) if d["level"] == "alarm"]
+    assert bool(alarms) is not distrusted
+
+
 def test_an_alarm_asks_for_a_training_and_names_its_cause(shifted: Driven) -> None:
     alarms = [d["signal_id"] for d in shifted.said(DRIFT) if d["level"] == "alarm"]
     requests = shifted.said(RETRAIN)

@@ -1,4 +1,4 @@
-"""The stretches of labels a pipeline has quarantined, as its control topic tells them."""
+"""The stretches of labels and inputs a pipeline has quarantined, as its control topic tells them."""
 
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ from headrace.contracts.topics import QUARANTINE
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Labels of a slice that broke a rule, by the labels' event time (microseconds since 1970 UTC, the end exclusive).
+    """Labels of a slice, or records of a type, that broke a rule, by their event time (us since 1970 UTC, end exclusive).
 
     ``state`` is ``open`` while the labels break their contract, ``ended`` once they conform again (they are left out
     all the same), ``released`` once an operator let decisions rest on them; ``by`` and ``why`` are that operator's.
@@ -32,7 +32,7 @@ def quarantines(log: Log, registry: Registry, pipeline: str) -> list[Stretch]:
     found: dict[str, Stretch] = {}
     for _, name, fields in records(log, registry, QUARANTINE.name(), pipeline):
         identity = fields["quarantine_id"]
-        if name == "LabelsQuarantined":
+        if name in ("LabelsQuarantined", "InputsQuarantined"):
             told = (fields["slice"], fields["rule"], fields["since"], None, "open", fields["detail"])
             found[identity] = Stretch(identity, pipeline, *told)
         elif identity in found and name == "QuarantineEnded":

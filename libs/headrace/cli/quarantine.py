@@ -1,4 +1,4 @@
-"""``headrace quarantine``: labels that broke their contract, and an operator's word that they may be used."""
+"""``headrace quarantine``: labels and inputs that broke their contract, and an operator's word that they may be used."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -8,14 +8,14 @@ import typer
 if TYPE_CHECKING:
     from headrace.audit.quarantines import Stretch
 
-app = typer.Typer(help="List quarantined labels, or release them.", no_args_is_help=True)
+app = typer.Typer(help="List quarantined labels and inputs, or release them.", no_args_is_help=True)
 Pipeline = Annotated[str, typer.Argument(help="The pipeline")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one stretch a line")]
 
 
 @app.command("list")
 def list_(pipeline: Pipeline, *, as_json: AsJson = False) -> None:
-    """List the stretches of labels that broke their contract, released ones too."""
+    """List the stretches of labels and inputs that broke their contract, released ones too."""
     import json
     from dataclasses import asdict
 
@@ -29,20 +29,20 @@ def list_(pipeline: Pipeline, *, as_json: AsJson = False) -> None:
     for stretch in found:
         typer.echo(json.dumps(asdict(stretch)) if as_json else _line(stretch))
     if not found and not as_json:
-        typer.echo("no labels were quarantined")
+        typer.echo("nothing was quarantined")
 
 
 @app.command()
 def release(
     pipeline: Pipeline,
-    slice_: Annotated[str, typer.Argument(metavar="SLICE", help="The slice of the labels")],
+    slice_: Annotated[str, typer.Argument(metavar="SLICE", help="The slice of the labels, or records/TYPE")],
     *,
     why: Annotated[str, typer.Option(help="The reason; it is kept with the event")],
     by: Annotated[str | None, typer.Option(help="Who asks  [default: the user's name]")] = None,
     quarantine_id: Annotated[str | None, typer.Option("--id", help="Only this stretch of the slice")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let decisions rest on a slice's labels again: all its stretches, or one."""
+    """Let decisions rest on labels or inputs again: all stretches of a slice, or one."""
     import json
     from dataclasses import asdict, replace
 
@@ -57,7 +57,7 @@ def release(
         chosen = [s for s in held if s.slice == slice_ and quarantine_id in (None, s.quarantine_id)]
         if not chosen:
             slices = ", ".join(sorted({s.slice for s in held})) or "none"
-            what = f"labels of {slice_} in quarantine" + (f" {quarantine_id}" if quarantine_id else "")
+            what = f"stretches of {slice_} in quarantine" + (f" {quarantine_id}" if quarantine_id else "")
             raise UsageError(
                 f"there are no {what}", f"quarantined are: {slices}", f"headrace quarantine list {pipeline}"
             )

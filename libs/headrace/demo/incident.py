@@ -181,7 +181,7 @@ def _loss(
 
 
 def _told(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    at = {"LabelsQuarantined": "since", "QuarantineEnded": "until"}.get(name)
+    at = {"LabelsQuarantined": "since", "InputsQuarantined": "since", "QuarantineEnded": "until"}.get(name)
     return {
         "event": name,
         "slice": fields.get("slice", ""),

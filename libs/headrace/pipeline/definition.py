@@ -45,16 +45,28 @@ class RecordType(Part):
     joins: Column | None = Field(None, description="label only: column with the id of the event it answers")
 
 
-_TIMES = ("within", "ahead")
+_TIMES = ("within", "ahead", "block")
+BY_BLOCK = frozenset({"volume", "null_rate"})
 
 
 class Rule(Part):
-    """A check on the columns of one record type; a row that breaks it ends as a receipt."""
+    """A check on the columns of one record type; a row that breaks it ends as a receipt, a block as a quarantine."""
 
     name: Name
     record: str
     column: Column
-    kind: Literal["required", "range", "enum", "reference", "regex", "expression", "freshness", "unique"]
+    kind: Literal[
+        "required",
+        "range",
+        "enum",
+        "reference",
+        "regex",
+        "expression",
+        "freshness",
+        "unique",
+        "volume",
+        "null_rate",
+    ]
     minimum: float | None = None
     maximum: float | None = None
     values: list[str] | None = Field(
@@ -74,7 +86,21 @@ class Rule(Part):
         description="reject: a dead letter and a receipt; quarantine: a receipt, the event is answered, and nothing learns "
         "from it or is judged by it; warn: a receipt",
     )
+    block: Duration | None = Field(
+        None,
+        description="volume and null_rate: the stretch of event time that is judged as a whole, a day by default",
+    )
     hint: str = Field("", description="What the producer should do about it")
+
+    @model_validator(mode="after")
+    def _blocks_are_bounded(self) -> "Rule":
+        if self.kind not in BY_BLOCK:
+            return self
+        if self.severity != "quarantine":
+            raise ValueError(f"rule {self.name} judges blocks, which can only be a `severity: quarantine`")
+        if self.maximum is None and (self.kind == "null_rate" or self.minimum is None):
+            raise ValueError(f"rule {self.name} needs a maximum" + " or a minimum" * (self.kind == "volume"))
+        return self
 
     @model_serializer(mode="wrap")
     def _as_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -310,7 +336,12 @@ class Definition(Part):
     @property
     def quarantines(self) -> bool:
         """Tell whether a rule quarantines records: they, and what is made of them, then say which rule did."""
-        return any(rule.severity == "quarantine" for rule in self.rules)
+        return any(rule.severity == "quarantine" and rule.kind not in BY_BLOCK for rule in self.rules)
+
+    @property
+    def block_rules(self) -> list[Rule]:
+        """Return the rules that judge blocks of records, not single ones."""
+        return [rule for rule in self.rules if rule.kind in BY_BLOCK]
 
     @property
     def lookback(self) -> int:

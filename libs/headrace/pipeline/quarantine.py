@@ -1,4 +1,7 @@
-"""Stretches of labels that no decision may rest on, folded from control.quarantine."""
+"""Stretches of labels or inputs that no decision may rest on, folded from control.quarantine.
+
+A stretch of inputs has the name of its record type after ``records/`` in place of a slice.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -6,7 +9,18 @@ from typing import Any
 
 OPEN_END = 2**63 - 1
 Stretch = tuple[str, int, int]
-"""A slice, and from when until when (microseconds of the label's event time, the end exclusive)."""
+"""A slice of labels, and from when until when (microseconds of their event time, the end exclusive)."""
+_RECORDS = "records/"
+
+
+def records_slice(record: str) -> str:
+    """Return the name that stretches of a record type have."""
+    return _RECORDS + record
+
+
+def records_of(name: str) -> str | None:
+    """Return the record type that a stretch of this name is of; None for a slice of labels."""
+    return name.removeprefix(_RECORDS) if name.startswith(_RECORDS) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +42,11 @@ class Quarantine:
         """Tell whether a label of a slice at an instant is quarantined."""
         return any(s == name and since <= time < until for s, since, until in self.held.values())
 
+    def touches(self, record: str, begin: int, end: int) -> bool:
+        """Tell whether records of a type between two instants, the end exclusive, are quarantined in part."""
+        name = records_slice(record)
+        return any(s == name and since < end and begin < until for s, since, until in self.held.values())
+
     def state(self) -> dict[str, list[Any]]:
         """Return JSON values that :meth:`restore` takes back."""
         return {key: list(stretch) for key, stretch in self.held.items()}
@@ -43,7 +62,7 @@ def fold(state: Quarantine | None, record: str, fields: Mapping[str, Any]) -> Qu
     state = state or Quarantine()
     key = fields["quarantine_id"]
     held = dict(state.held)
-    if record == "LabelsQuarantined":
+    if record in ("LabelsQuarantined", "InputsQuarantined"):
         held[key] = (fields["slice"], fields["since"], OPEN_END)
     elif key in held and record == "QuarantineEnded":
         name, since, _ = held[key]

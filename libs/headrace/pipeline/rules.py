@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from headrace.contracts.arrow import arrow_schema
 from headrace.errors import ConfigurationError
-from headrace.pipeline.definition import SEVERITIES, Definition, Rule, Severity
+from headrace.pipeline.definition import BY_BLOCK, SEVERITIES, Definition, Rule, Severity
 from headrace.pipeline.durations import show
 from headrace.pipeline.expressions import TRUTH, compile_sql, finite, read_by
 from headrace.pipeline.labels import compile_label
@@ -60,11 +60,16 @@ def checker(definition: Definition, record: str) -> Checker:
     """
     schema = arrow_schema(raw_schema(definition, record))
     rules = [rule for rule in definition.rules if rule.record == record]
-    checks = [_compiled(rule, schema) for rule in rules if rule.kind != "unique" or _is_unsound(rule, schema)]
+    checks = [
+        _compiled(rule, schema) for rule in rules if rule.kind not in _ELSEWHERE or _is_unsound(rule, schema)
+    ]
     if record == definition.label.record:
         checks.append(_label_check(definition, schema))
     checks.sort(key=lambda check: SEVERITIES.index(check.rule.severity))
     return lambda batch, now=None: _run(checks, batch, now)
+
+
+_ELSEWHERE = BY_BLOCK | {"unique"}
 
 
 def _run(checks: list[_Check], batch: pa.RecordBatch, now: Now) -> list[Violation]:
@@ -106,8 +111,8 @@ def _compiled(rule: Rule, schema: pa.Schema) -> _Check:
 
 
 def _is_unsound(rule: Rule, schema: pa.Schema) -> bool:
-    """Refuse a rule about repeated values that cannot work; they are judged in :mod:`headrace.pipeline.unique`."""
-    if rule.within is None:
+    """Refuse a rule about more than one record that cannot work; see :mod:`headrace.pipeline.unique`, ``blocks``."""
+    if rule.kind == "unique" and rule.within is None:
         raise ConfigurationError(f"rule {rule.name} has no window", next_command="say `within: 1h`")
     return bool(schema.get_field_index(rule.column) < 0)
 

@@ -12,6 +12,7 @@ from headrace.pipeline.definition import Definition
 
 _LINEAGE = ("event_id", "entity_key", "event_time", "origin", "tick")
 MARK = "quarantined_by"
+DISTRUSTED = "distrusted"
 _MARK = {
     "name": MARK,
     "type": ["null", "string"],
@@ -91,9 +92,9 @@ def marked(columns: pa.RecordBatch) -> npt.NDArray[np.bool_] | None:
 
 
 def as_written(definition: Definition, schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema a pipeline writes a record of ours with: without the mark where no rule can set it."""
-    kept = [f for f in schema["fields"] if f["name"] != MARK or definition.quarantines]
-    return {**schema, "fields": kept}
+    """Return the schema a pipeline writes a record of ours with: without the fields that none of its rules can set."""
+    set_by = {MARK: definition.quarantines, DISTRUSTED: bool(definition.block_rules)}
+    return {**schema, "fields": [f for f in schema["fields"] if set_by.get(f["name"], True)]}
 
 
 def _mark(definition: Definition, wanted: bool | None) -> list[dict[str, Any]]:  # noqa: FBT001 -- the callers' own
