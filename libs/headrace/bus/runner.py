@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from headrace.bus.backpressure import Backpressure
 from headrace.bus.engine import Engine
 from headrace.bus.failpoints import reach
 from headrace.bus.fusion import FusedEngine
+from headrace.bus.identity import ids_of, refuse_others, remembered
 from headrace.bus.kafka import (
     CLIENT,
     Going,
@@ -180,17 +181,32 @@ class KafkaRunner:
         """Return where a lane's inputs go on, and tell the lane.
 
         Raises:
+            ConfigurationError: when a topic was deleted and made again since the lane worked on it.
             KafkaException: when the committed offsets are not known within ``patience`` seconds, be it because a
                 transaction that commits some is still open.
         """
         asked = [TopicPartition(q.name, q.partition) for q in lane.queues]
+        if not asked:
+            return []
         starts = []
         member = self._member(lane.service.name)
-        for found in answered(lambda: member.committed(asked, patience), patience) if asked else []:
+        note = TopicPartition(lane.changelog, lane.partition)
+        held = answered(lambda: member.committed([*asked, note], patience), patience)
+        self._recognise(lane, remembered(held))
+        for found in (place for place in held if place.topic != lane.changelog):
             start = max(found.offset, 0)
             lane.resume(found.topic, found.partition, start)
             starts.append(TopicPartition(found.topic, found.partition, start or OFFSET_BEGINNING))
         return starts
+
+    def _recognise(self, lane: Lane, before: Mapping[str, str]) -> None:
+        """Refuse topics that are others than the lane worked on, and remember those it works on now."""
+        name = lane.service.name
+        read = [*(q.name for q in lane.queues), *self.engine.book_topics(lane.pipeline), lane.changelog]
+        now = answered(partial(ids_of, self._admin, read), SETTLED)
+        refuse_others(name, before, now)
+        inputs = [(name, q.name, q.partition) for q in lane.queues]
+        self.transactions.notes.remember(inputs, (name, lane.changelog, lane.partition), now)
 
     def _assign(self, wanted: Sequence[TopicPartition]) -> None:
         if self._assigned:

@@ -26,6 +26,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from headrace.bus.blocks import Block
 from headrace.bus.failpoints import planned, reach
+from headrace.bus.identity import Notes
 from headrace.bus.kafka import Going, always, fence, producer, send, send_block
 from headrace.bus.transaction import Transaction
 from headrace.bus.watched import StuckError, Watched
@@ -64,6 +65,7 @@ class Transactions:
         self._late, self._failures = False, 0
         self._watched = Watched()
         self._ends: dict[tuple[str, int], int] = {}
+        self.notes = Notes()
         self.producer: Producer = self._new()
 
     def listen(self, going: Going) -> None:
@@ -132,8 +134,8 @@ class Transactions:
         """Tie the offsets of the inputs to the records."""
         reach("before-offsets")
         groups: dict[str, list[TopicPartition]] = {}
-        for (service, topic, partition), offset in (transaction.offsets | self._landed(transaction)).items():
-            groups.setdefault(service, []).append(TopicPartition(topic, partition, offset))
+        for service, place in self.notes.marked(transaction.offsets | self._landed(transaction)):
+            groups.setdefault(service, []).append(place)
         for service, places in groups.items():
             metadata = self._group(service)
             self._finish(partial(self.producer.send_offsets_to_transaction, places, metadata))

@@ -151,6 +151,22 @@ def room(platform: Platform) -> Finding:
     return Finding("room", ok=True, found="; ".join(told) or "no events yet")
 
 
+def topics(platform: Platform) -> Finding:
+    """Check that every topic is the one that the services worked on, and was not deleted and made again."""
+    settings = platform.settings
+    if not answers.kafka_answers(settings):
+        return Finding("topics", ok=True, found="not asked (no broker answers)")
+    from confluent_kafka.admin import AdminClient  # noqa: PLC0415  (only this check needs it)
+
+    from headrace.bus.identity import NEXT, made_again  # noqa: PLC0415
+
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap, "broker.address.family": "v4"})
+    services = sorted(path.parent.name for path in (settings.root / "services").glob("*/service.py"))
+    told = [f"{name} (read by {', '.join(by)})" for name, by in made_again(admin, services).items()]
+    found = f"deleted and made again: {'; '.join(told)}" if told else "those that the services worked on"
+    return Finding("topics", not told, found, NEXT)
+
+
 def _server(
     name: str, platform: Platform, where: str, ask: Callable[..., bool], *, embedded: bool
 ) -> Finding:
@@ -172,5 +188,6 @@ CHECKS: tuple[Callable[[Platform], Finding], ...] = (
     ports,
     broker,
     schema_registry,
+    topics,
     room,
 )

@@ -1,0 +1,86 @@
+"""A topic that was deleted and made again has the old name and other records: a service that worked on it refuses it."""
+
+import time
+
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+from rigs import INGESTION, KafkaRig, fresh_name
+
+from headrace.bus.identity import made_again
+from headrace.contracts.topics import EVENTS, LEDGER, TICKS, VALIDATED, changelog
+from headrace.errors import ConfigurationError
+from headrace.testing.broker import running_broker
+
+pytestmark = pytest.mark.broker
+broker = pytest.fixture(scope="module")(running_broker)  # of its own: it makes the control topics
+PATIENCE = 120
+
+
+@pytest.fixture
+def rig(broker):
+    rig = KafkaRig(fresh_name(), broker)
+    yield rig
+    rig.close()
+
+
+def publish(rig, first, count):
+    rows = [
+        ("Order", {"order_id": f"o{n}", "shop": "a", "amount": 1.0, "at": n})
+        for n in range(first, first + count)
+    ]
+    rig.append(rig.events(rows))
+
+
+def worked(rig):
+    """Let ingestion take in some events and close a tick, and end."""
+    publish(rig, 0, 5)
+    rig.tick(1, rig.end(EVENTS))
+    runner = rig.runner(INGESTION)
+    rig.settle([runner])
+    assert len(rig.rows(VALIDATED)) == 5
+
+
+def make_again(rig, name):
+    admin = AdminClient({"bootstrap.servers": rig.bootstrap})
+    for done in admin.delete_topics([name]).values():
+        done.result(PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            for done in admin.create_topics([NewTopic(name, 1, 1)]).values():
+                done.result(PATIENCE)
+        except KafkaException:  # the old one is still on its way out
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return
+
+
+@pytest.mark.parametrize(
+    "of",
+    [EVENTS.name, TICKS.name, LEDGER.name, lambda pipeline: changelog("ingestion", pipeline)],
+    ids=["events", "ticks", "ledger", "changelog"],
+)
+def test_a_service_refuses_a_topic_that_was_made_again(rig, of):
+    worked(rig)
+    name = of(rig.definition.name)
+    make_again(rig, name)
+    if name == EVENTS.name(rig.definition.name):
+        publish(rig, 100, 7)
+    with pytest.raises(
+        ConfigurationError, match=f"{name} is not the topic that ingestion worked on"
+    ) as refused:
+        rig.settle([rig.runner(INGESTION)])
+    assert "deleted and made again" in refused.value.why
+    assert made_again(rig._admin, ["ingestion", "features"])[name] == ["ingestion"]
+    assert len(rig.rows(VALIDATED)) == 5
+
+
+def test_a_service_goes_on_with_the_topics_it_worked_on(rig):
+    worked(rig)
+    assert rig.definition.name not in str(made_again(rig._admin, ["ingestion"]))
+    publish(rig, 5, 5)
+    rig.tick(2, rig.end(EVENTS))
+    rig.settle([rig.runner(INGESTION)])
+    assert [f["order_id"] for f in (r["data"] for r in rig.rows(VALIDATED))] == [f"o{n}" for n in range(10)]
