@@ -15,7 +15,7 @@ from headrace.bus.registry import ConfluentRegistry
 from headrace.bus.schemas import Registry
 from headrace.contracts.topics import OUTCOMES, PREDICTIONS, RECEIPTS
 from headrace.local import answers
-from headrace.local.platform import Platform, found_services
+from headrace.local.platform import Platform
 from headrace.local.settings import Settings
 from headrace.telemetry.status import Follower
 from services.console.handler import event
@@ -81,6 +81,6 @@ def neighbours(settings: Settings) -> dict[str, int]:
 
     In a container there is this folder alone, and nobody else to ask.
     """
-    names = found_services(settings)
-    first = settings.metrics_port - names.index("console")
-    return Platform(settings.model_copy(update={"metrics_port": first}), names).ports
+    platform = Platform(settings)
+    first = settings.metrics_port - platform.services.index("console")
+    return Platform(settings.model_copy(update={"metrics_port": first}), platform.services).asked

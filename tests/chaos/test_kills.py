@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.local.platform import Platform, found_services
+from headrace.local.platform import Platform, needed_services
 from headrace.local.settings import Settings
 from headrace.testing.broker import free_ports
 
@@ -34,7 +34,7 @@ def kill_each(settings: Settings, killed: list[str]) -> None:
     while platform.unhealthy():
         time.sleep(0.5)
     time.sleep(FIRST_KILL)
-    for name in found_services(settings):
+    for name in platform.services:
         platform.kill(name)
         killed.append(name)
         time.sleep(BETWEEN)
@@ -50,7 +50,7 @@ def test_killed_services_leave_no_trace_in_the_demo(tmp_path):
     running = demo(troubled, tmp_path / "troubled.json")
     threading.Thread(target=kill_each, args=(troubled, killed), daemon=True).start()
     assert running.wait() == 0
-    assert killed == found_services(troubled)
+    assert killed == needed_services(troubled)
     calm_report, troubled_report = (
         json.loads((tmp_path / f"{n}.json").read_text()) for n in ("calm", "troubled")
     )

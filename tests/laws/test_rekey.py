@@ -110,6 +110,25 @@ def test_everything_follows_the_order_that_was_recorded_a_hundred_times(steps, s
     check(run(steps, mischief=Mischief(seed, reads=30, abort=abort, replace=0.1), max_batch=max_batch))
 
 
+@settings(LAW, max_examples=3)
+@given(steps=STEPS, seed=st.integers(1, 2**32))
+def test_a_fused_chain_reads_on_behind_the_re_key(steps, seed):
+    chain = [s for name in ("ingestion", "features", "serving") for s in STAGES if s.name == name]
+    loop = MemoryLoop(
+        MOVED,
+        STAGES,
+        Clock(),
+        fused=chain,
+        max_batch=5,
+        mischief=Mischief(seed, reads=40, abort=0.3, replace=0.1),
+    )
+    for number, events in enumerate(steps):
+        loop.publish((number + 1) * HOUR, timed(number, events))
+        loop.switch(STAGES, () if number % 2 else chain)
+    loop.publish((len(steps) + 4) * HOUR, [], final=True)
+    check(loop)
+
+
 def test_without_a_re_key_a_window_by_another_column_would_be_wrong():
     """The check has teeth: the same events, features straight from the partitions of the key."""
     events = [("Order", {"order_id": f"o{n}", "shop": "a", "amount": 1.0, "at": n}) for n in range(30)]

@@ -7,7 +7,7 @@ to the other between any two transactions. A lean chain does not write the topic
 and digests still stand in the ledger, and a replay makes their records again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -48,6 +48,21 @@ def links(services: Sequence[Service]) -> list[Topic]:
     return found[1:]
 
 
+def refuse_readers(between: Iterable[Topic], pipeline: str, others: Collection[str]) -> None:
+    """Refuse to leave out topics that one of ``others``, services outside the chain, reads.
+
+    Raises:
+        ConfigurationError: naming topic and readers.
+    """
+    for topic in between:
+        if readers := sorted(set(others) & set(catalogue.topics()[topic.stream].consumers)):
+            raise ConfigurationError(
+                f"{topic.name(pipeline)} cannot be left out",
+                f"{', '.join(readers)} of this pipeline reads it",
+                "leave --lean away",
+            )
+
+
 class FusedEngine(Turns):
     """A chain of engines that works like one; the first member reads the log, the others what it hands them."""
 
@@ -58,6 +73,8 @@ class FusedEngine(Turns):
         self.service, self.registry = members[0].service, members[0].registry
         for member in self.members:
             member.stopped = self.stopped  # an order to skip a record lets all of them go on
+        self._most = {m.service.name: m.max_batch for m in members}
+        self._chains: dict[Key, list[list[Lane]]] = {}
         self._unread: set[tuple[str, int]] = set()
         self._finished: list[tuple[str, int]] = []
         self._lent: list[tuple[Books, dict[str, Any]]] = []
@@ -91,7 +108,9 @@ class FusedEngine(Turns):
         """
         opened = [lane for m in self.members for lane in m.open_pipeline(pipeline)]
         for key in (k for k in self.members[0].lanes if k[0] == pipeline):
-            self._connect(self._at(key))
+            self._chains[key] = _linked(self._at(key))
+            for chain in self._chains[key]:
+                self._connect(chain)
         if self.lean:
             self._refuse_readers(pipeline)
         return opened
@@ -102,13 +121,7 @@ class FusedEngine(Turns):
         others = {stage.partition("/")[0] for stage in registered["stages"]} - {
             m.service.name for m in self.members
         }
-        for topic in self.links:
-            if readers := sorted(others & set(catalogue.topics()[topic.stream].consumers)):
-                raise ConfigurationError(
-                    f"{topic.name(pipeline)} cannot be left out",
-                    f"{', '.join(readers)} of this pipeline reads it",
-                    "leave --lean away",
-                )
+        refuse_readers(self.links, pipeline, others)
 
     def restore(self, lane: Lane, changelog: Sequence[Incoming]) -> None:
         """Give a lane the state its changelog holds."""
@@ -177,17 +190,18 @@ class FusedEngine(Turns):
 
     def _advance(self, key: Key, transaction: Transaction) -> bool:
         """Empty what lies between the members, let the first do one piece when they are even, empty it again."""
-        chain = self._at(key)
-        moved = self._drain(chain, transaction)
-        if self._even(chain):
-            moved |= chain[0].work(transaction, self.members[0].max_batch)
+        moved = False
+        for chain in self._chains[key]:
             moved |= self._drain(chain, transaction)
+            if self._even(chain):
+                moved |= chain[0].work(transaction, self._most[chain[0].service.name])
+                moved |= self._drain(chain, transaction)
         return moved
 
     def _drain(self, chain: Sequence[Lane], transaction: Transaction) -> bool:
         moved, rows = False, transaction.rows
-        for lane, member in zip(chain[1:], self.members[1:], strict=True):
-            while lane.work(transaction, member.max_batch):
+        for lane in chain[1:]:
+            while lane.work(transaction, self._most[lane.service.name]):
                 moved = True
         transaction.rows = rows  # an event counts once, however many members handle it
         return moved
@@ -224,6 +238,17 @@ class FusedEngine(Turns):
         """Drop from the books what every lane has closed."""
         for member in self.members:
             member.forget()
+
+
+def _linked(lanes: Sequence[Lane]) -> list[list[Lane]]:
+    """Return the lanes of a partition as chains: one, or two where a re-key lies between and the log is read again."""
+    chains: list[list[Lane]] = []
+    for lane in lanes:
+        if chains and any(lane.queues[0].topic in before.service.emits for before in chains[-1]):
+            chains[-1].append(lane)
+        else:
+            chains.append([lane])
+    return chains
 
 
 def _hand_over(queue: Queue, parts: Sequence[Typed]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 
+from headrace.local import chain
 from headrace.local.platform import Platform
 from headrace.local.replicas import asked
 from headrace.local.settings import Settings
@@ -24,6 +25,8 @@ def bring_up(platform: Platform, seconds: float, tell: Callable[[str], None]) ->
     Raises UnreachableError when Kafka or the registry do not answer within ``seconds``, HeadraceError
     when a service does not get healthy in as long again.
     """
+    if platform.mode == "lean":
+        _refuse_readers(platform)
     tell("starting Kafka, the schema registry and the services")
     platform.start()
     from headrace.bus.provision import provision  # noqa: PLC0415  (its imports run while Kafka starts)
@@ -32,6 +35,18 @@ def bring_up(platform: Platform, seconds: float, tell: Callable[[str], None]) ->
     tell("creating topics, registering schemas and pipelines")
     provision(platform.settings, platform.settings.pipelines)
     platform.wait_healthy(seconds, lambda missing: tell(_waiting(missing)))
+
+
+def _refuse_readers(platform: Platform) -> None:
+    """Refuse to leave out topics that another service of the platform reads."""
+    from headrace.bus.fusion import links, refuse_readers  # noqa: PLC0415  (its imports are slow)
+    from headrace.bus.provision import stages  # noqa: PLC0415
+
+    found = {s.name: s for s in stages(platform.settings.root / "services")}
+    between = links([found[name] for name in chain.MEMBERS if name in found])
+    others = {name for name in found if name in platform.services and name not in chain.MEMBERS}
+    for pipeline in (path.stem for path in sorted(platform.settings.pipelines.glob("*.yaml"))):
+        refuse_readers(between, pipeline, others)
 
 
 def _waiting(missing: Collection[str]) -> str:

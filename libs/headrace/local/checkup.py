@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from headrace.contracts.topics import EVENTS
 from headrace.errors import HeadraceError
-from headrace.local import answers, jars, java, kafka, registry
+from headrace.local import answers, chain, jars, java, kafka, registry
 from headrace.local.platform import Platform, port_is_free
 from headrace.local.room import per_million
 
@@ -99,6 +99,22 @@ def files(platform: Platform) -> Finding:
     return Finding("jars", not absent, found, "headrace up fetches them")
 
 
+def data_plane(platform: Platform) -> Finding:
+    """Tell whether the data plane is one process, and check that it can be."""
+    try:
+        chain.check(platform.mode, platform.services, platform.replicas)
+    except HeadraceError as error:
+        return Finding(
+            "data plane", ok=False, found=f"{error.what}: {error.why}", next_step=error.next_command
+        )
+    told = {
+        "apart": "ingestion, features and serving, each in processes of its own",
+        "fused": f"fused: {', '.join(chain.MEMBERS)} in one process",
+        "lean": f"fused and lean: {', '.join(chain.MEMBERS)} in one process, the topics between them not written",
+    }
+    return Finding("data plane", ok=True, found=told[platform.mode])
+
+
 def ports(platform: Platform) -> Finding:
     """Check that every port is free, or taken by the platform itself."""
     if platform.supervisor.running():
@@ -185,6 +201,7 @@ CHECKS: tuple[Callable[[Platform], Finding], ...] = (
     clock,
     java_runtime,
     files,
+    data_plane,
     ports,
     broker,
     schema_registry,

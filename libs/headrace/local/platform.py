@@ -1,6 +1,7 @@
 """Everything Headrace runs on one machine: Kafka, the schema registry and all services, as one thing to start and stop."""
 
 import os
+import re
 import signal
 import socket
 import time
@@ -10,6 +11,7 @@ from itertools import chain
 
 from headrace.errors import ConfigurationError, HeadraceError
 from headrace.local import answers, jars, registry
+from headrace.local import chain as chains
 from headrace.local.replicas import forget, names, remember, remembered
 from headrace.local.settings import LOOPBACK, Settings
 from headrace.local.supervision import Program, State, Supervisor
@@ -27,16 +29,45 @@ class Platform:
         settings: Settings,
         services: Collection[str] | None = None,
         replicas: Mapping[str, int] | None = None,
+        mode: chains.Mode | None = None,
     ) -> None:
-        """Take all of ``services/`` or only those named, and as many of each as given or as the home was started with."""
+        """Take the services that the pipelines need or those named, and as many of each as given or as were started.
+
+        ``mode`` says whether the data plane is one process; without it, it and the services are what the home was
+        started with.
+        """
         self.settings = settings
-        self.services = sorted(found_services(settings) if services is None else services)
+        known = chains.remembered(settings.home) if mode is None else None
+        if services is None:
+            services = known.services if known else needed_services(settings)
+        self.services = sorted(services)
         self.replicas = dict(remembered(settings.home) if replicas is None else replicas)
+        self.mode: chains.Mode = mode or (known.mode if known else "apart")
         self.supervisor = Supervisor(settings.home)
 
     @property
+    def fused(self) -> list[str]:
+        """The services that run as one process, by name; [] when each has its own."""
+        return [] if self.mode == "apart" else sorted(chains.MEMBERS)
+
+    @property
     def ports(self) -> dict[str, int]:
-        """The port of every service's health and metrics: counted up from ``metrics_port`` by name, replicas last."""
+        """The port of every program's health and metrics: counted up from ``metrics_port`` by name, replicas last.
+
+        A fused chain has the port of its first member, and the others' stay free.
+        """
+        found = self._numbered()
+        if self.fused:
+            found = {**found, chains.NAME: found[self.fused[0]]}
+        return {name: port for name, port in found.items() if name not in self.fused}
+
+    @property
+    def asked(self) -> dict[str, int]:
+        """The port at which each service, or replica of one, tells its health: for fused ones that of the chain."""
+        found = self._numbered()
+        return found | dict.fromkeys(self.fused, found[self.fused[0]]) if self.fused else found
+
+    def _numbered(self) -> dict[str, int]:
         programs = names(self.services, self.replicas)
         return {name: self.settings.metrics_port + place for place, (name, _, _) in enumerate(programs)}
 
@@ -48,23 +79,35 @@ class Platform:
             embedded.append(Program("kafka", "headrace.local.kafka", "kafka", 10, stop_seconds=30))
         if self.settings.embeds_registry:
             embedded.append(Program("schema-registry", "headrace.local.registry", "schema-registry", 20))
-        return embedded + [
-            Program(
-                name,
-                f"services.{service}",
-                "services",
-                30,
-                self.ports[name],
-                replica=(replica, self.replicas.get(service, 1)),
-            )
-            for name, service, replica in names(self.services, self.replicas)
-        ]
+        return (
+            embedded
+            + [
+                Program(
+                    name,
+                    f"services.{service}",
+                    "services",
+                    30,
+                    self.ports[name],
+                    replica=(replica, self.replicas.get(service, 1)),
+                )
+                for name, service, replica in names(self.services, self.replicas)
+                if service not in self.fused
+            ]
+            + [
+                Program(name, chains.module(self.mode), "services", 30, self.ports[name])
+                for name in (chains.NAME,)
+                if self.fused
+            ]
+        )
 
     def start(self) -> None:
         """Start everything that is not running yet; return at once, before it is healthy.
 
-        Raises ConfigurationError when a port is taken, or when it runs with other numbers of replicas.
+        Where it runs with other services, or the data plane is to be one process or not to be one any more, the services
+        start anew and Kafka stays. Raises ConfigurationError when a port is taken, when it runs with other numbers of replicas, or for
+        a chain that cannot be.
         """
+        chains.check(self.mode, self.services, self.replicas)
         if self.supervisor.running():
             if self.replicas != remembered(self.settings.home):
                 raise ConfigurationError(
@@ -72,17 +115,26 @@ class Platform:
                     f"they are {remembered(self.settings.home) or 'one of each'}",
                     "./headrace down",
                 )
+            if self._started != chains.remembered(self.settings.home):
+                chains.remember(self.settings.home, self._started)
+                self.supervisor.replace("services", self.programs)
             return
         self.supervisor.stop()  # what a killed supervisor left
         self._check_ports()
         fetch(self.settings)
         remember(self.settings.home, self.replicas)
+        chains.remember(self.settings.home, self._started)
         self.supervisor.start(self.programs, self.settings.environment())
+
+    @property
+    def _started(self) -> chains.Started:
+        return chains.Started(self.mode, self.services)
 
     def stop(self) -> None:
         """Stop everything and return when it is gone."""
         self.supervisor.stop()
         forget(self.settings.home)
+        chains.forget(self.settings.home)
 
     def wait_broker(self, seconds: float = 180.0) -> None:
         """Return when Kafka and the registry answer; raise UnreachableError after ``seconds``."""
@@ -145,6 +197,13 @@ class Platform:
 def found_services(settings: Settings) -> list[str]:
     """Return the names of the folders of ``services/`` that can be run."""
     return sorted(path.parent.name for path in settings.root.glob("services/*/__main__.py"))
+
+
+def needed_services(settings: Settings) -> list[str]:
+    """Return the names of the services that the pipelines need: one that moves records, where a file declares that."""
+    texts = (path.read_text(encoding="utf-8") for path in settings.pipelines.glob("*.yaml"))
+    moved = any(re.search(r"^rekey:", text, re.MULTILINE) for text in texts)
+    return [name for name in found_services(settings) if moved or name != "rekey"]
 
 
 def fetch(settings: Settings) -> None:

@@ -62,8 +62,7 @@ class Supervisor:
     def start(self, programs: Sequence[Program], environment: Mapping[str, str]) -> None:
         """Start supervisord with ``programs``; return when it answers. Raises HeadraceError when it does not."""
         (self.home / "log").mkdir(parents=True, exist_ok=True)
-        socket = self.socket.name if self.socket.parent == self.home else str(self.socket)
-        (self.home / "supervisord.conf").write_text(configuration(programs, socket))
+        self._write(programs)
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisord.conf"]
         own = {**environment, MARK: str(self.home), "HEADRACE_INTERPRETER": shlex.quote(sys.executable)}
         out = self.home / "log" / "supervisord.out"
@@ -76,6 +75,19 @@ class Supervisor:
             if process.poll() is not None or time.monotonic() > end:
                 raise HeadraceError("the supervisor did not start", out.read_text())
             time.sleep(0.02)
+
+    def replace(self, group: str, programs: Sequence[Program]) -> None:
+        """Stop the programs of a group and start those that it has among ``programs``; other groups go on."""
+        self._write(programs)
+        supervisor = self._rpc().supervisor
+        supervisor.reloadConfig()
+        supervisor.stopProcessGroup(group)
+        supervisor.removeProcessGroup(group)
+        supervisor.addProcessGroup(group)
+
+    def _write(self, programs: Sequence[Program]) -> None:
+        socket = self.socket.name if self.socket.parent == self.home else str(self.socket)
+        (self.home / "supervisord.conf").write_text(configuration(programs, socket))
 
     def running(self) -> bool:
         """Say whether supervisord answers."""
