@@ -9,9 +9,10 @@ import pyarrow.compute as pc
 
 from headrace.bus import hashes
 from headrace.bus.refusals import UNREADABLE
-from headrace.bus.service import Batch, Context, Emit, Refused, Row, Rows, Step
+from headrace.bus.service import Batch, Context, Emit, Refused, Rows, Step
 from headrace.contracts.frame import SIZE
 from headrace.contracts.topics import VALIDATED
+from headrace.pipeline.claims import BODY, Claimed, blocks
 from headrace.pipeline.definition import Definition, Rule
 from headrace.pipeline.rules import Checker, checker
 from headrace.pipeline.schemas import MARK
@@ -116,10 +117,11 @@ def _repeated(batch: Batch, good: np.ndarray, rows: Rows, view: Contract) -> lis
         columns = selection.columns.take(pa.array(kept))
         rules = view.unique.get(record, ())
         found += entries(rules, columns, at, [ids[n] for n in at], [times[n] for n in at])
-    claimed = dict(zip(ids, rows["claims"].get(ids), strict=True))
+    held, _ = rows["claimed"].index.held(batch.lineage["event_id"], batch.since, batch.tick)
+    claimed = {ids[n] for n in np.flatnonzero(held)}
     holders = Holders(rows["values"].get)
     in_order = sorted(found, key=lambda e: e.row)
-    broken = repeated(in_order, holders, lambda event: claimed[event] is not None)
+    broken = repeated(in_order, holders, claimed.__contains__)
     rows["values"].put(list(holders.changed), list(holders.changed.values()))
     return [Refused(v.rows, v.rule, v.path, v.expected, v.actual, v.hint, v.severity) for v in broken]
 
@@ -127,36 +129,36 @@ def _repeated(batch: Batch, good: np.ndarray, rows: Rows, view: Contract) -> lis
 def _claim(batch: Batch, good: np.ndarray, rows: Rows, memory: int) -> tuple[Refused, np.ndarray]:
     """Claim the ids of good rows; return those that another body holds, and those that came again unchanged."""
     taken = batch.lineage.take(pa.array(good))
-    ids = taken["event_id"].to_pylist()
-    due = pc.add(taken["event_time"].cast(pa.int64()), memory).to_pylist()
-    bodies = _digests(batch, good)
-    held: dict[str, Row | None] = dict(zip(ids, rows["claims"].get(ids), strict=True))
-    fresh: dict[str, Row] = {}
-    conflicts: list[int] = []
-    duplicates: list[int] = []
-    for row, event_id, body, until in zip(good, ids, bodies, due, strict=True):
-        known = held[event_id] or fresh.get(event_id)
-        if known is None:
-            fresh[event_id] = (body, until)
-        else:
-            (duplicates if known[0] == body else conflicts).append(row)
-    rows["claims"].put(list(fresh), list(fresh.values()))
+    ids, bodies = taken["event_id"].fill_null(""), _digests(batch, good)
+    held, kept = rows["claimed"].index.held(ids, batch.since, batch.tick)
+    names = ids.dictionary_encode().indices.to_numpy()
+    _, firsts = np.unique(names, return_index=True)
+    first = firsts[names]  # where each row's id comes for the first time in this batch
+    fresh = ~held & (first == np.arange(len(ids)))
+    known = np.where(held[:, None], kept, bodies[first])
+    same = (known == bodies).all(axis=1)
+    dues = pc.add(taken["event_time"].cast(pa.int64()), memory).to_numpy()
+    if fresh.any():
+        claimed = Claimed(ids.filter(pa.array(fresh)), bodies[fresh], dues[fresh])
+        offset = batch.lineage["origin"][0]["offset"].as_py()
+        keys, found = zip(*blocks(claimed, offset, batch.tick, memory), strict=True)
+        rows["claimed"].put(keys, found)
+    conflicts = good[~fresh & ~same]
     refused = Refused(
-        rows=np.array(conflicts, np.int64),
+        rows=conflicts,
         rule="conflict",
         path="",
         expected="the body that was accepted under this event id",
         actual=["another body"] * len(conflicts),
         hint="an accepted event cannot be changed; send a new event with an id of its own",
     )
-    return refused, np.array(duplicates, np.int64)
+    return refused, good[~fresh & same]
 
 
-def _digests(batch: Batch, rows: np.ndarray) -> list[bytes]:
+def _digests(batch: Batch, rows: np.ndarray) -> np.ndarray:
     """Return what is remembered of each body: the first 16 bytes of its SHA-256."""
     assert batch.bodies is not None  # noqa: S101 -- the raw topic has them
-    digests = hashes.sha256(batch.bodies.take(pa.array(rows)), skip=SIZE)[:, :16]
-    return list(hashes.texts(digests, pa.binary()).to_pylist())
+    return hashes.sha256(batch.bodies.take(pa.array(rows)), skip=SIZE)[:, :BODY]
 
 
 def _validated(batch: Batch, good: np.ndarray, marks: np.ndarray | None) -> list[Emit]:

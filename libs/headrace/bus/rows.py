@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from headrace.bus.service import Row, Table
 
@@ -22,6 +23,7 @@ class State:
         self._queue: list[tuple[int, str]] = []
         self._taken: set[str] = set()
         self._due = table.columns.get_field_index(table.due) if table.due else None
+        self.index: Any = table.index() if table.index else None
 
     def get(self, keys: Sequence[str]) -> list[Row | None]:
         """Return the row of each key, or None."""
@@ -87,6 +89,8 @@ class State:
         self._rows |= changes  # type: ignore[arg-type]  # what is gone goes next
         for key in [key for key, row in changes.items() if row is None]:
             del self._rows[key]
+        if self.index is not None:
+            self.index.change(changes)
 
     def _when(self, row: Row | None) -> int | None:
         return None if row is None or self._due is None else row[self._due]
@@ -98,6 +102,11 @@ class Overlay:
     def __init__(self, state: State) -> None:
         self._state = state
         self.changes: dict[str, Row | None] = {}
+
+    @property
+    def index(self) -> Any:
+        """Return the table's index; it does not see the changes."""
+        return self._state.index
 
     def get(self, keys: Sequence[str]) -> list[Row | None]:
         """Return the row of each key, or None."""

@@ -102,6 +102,13 @@ class Step:
     absorbed: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
 
+class Index(Protocol):
+    """What finds something in the rows of a table by more than their keys; made of the rows, so never written."""
+
+    def change(self, changes: Mapping[str, Row | None]) -> None:
+        """Take rows as they are now, by key (None: gone)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Keyed state of a service; ``due`` names an int64 column of event-time microseconds at which a row leaves."""
@@ -109,6 +116,7 @@ class Table:
     name: str
     columns: pa.Schema
     due: str | None = None
+    index: Callable[[], Index] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +132,14 @@ class Input:
 
 
 class TableRows(Protocol):
-    """A handler's private view of one table: it sees its own changes, the runtime applies them."""
+    """A handler's private view of one table: it sees its own changes, the runtime applies them.
+
+    ``index`` is the table's, over the rows as they were before the handler was called.
+    """
+
+    @property
+    def index(self) -> Any:
+        """Return the table's index."""
 
     def get(self, keys: Sequence[str]) -> list[Row | None]:
         """Return the row of each key, or None."""

@@ -53,7 +53,7 @@ for _first, _last, *_rest in _LEADS:
     _LEAD[_first : _last + 1] = _rest
 
 
-def _inlined(function: Any) -> Any:
+def inlined(function: Any) -> Any:
     """Compile ``function`` into the kernels that call it.
 
     Without numba's reference counts: two atomic operations a call made the reader seven times slower. The price is
@@ -75,7 +75,7 @@ def kernel(function: Any) -> Any:
         return njit(**options)(function)
 
 
-@_inlined
+@inlined
 def _long(data: Bytes, at: Int, end: Int) -> Pair:
     """Read a zigzag varint: at most ten bytes, no more than it needs, no bit beyond the 64th."""
     value = np.int64(0)
@@ -94,7 +94,7 @@ def _long(data: Bytes, at: Int, end: Int) -> Pair:
     return value, -TRUNCATED
 
 
-@_inlined
+@inlined
 def _bits(data: Bytes, at: Int, end: Int, width: Int) -> Pair:
     """Read a little-endian number of ``width`` bytes as bits."""
     value = np.int64(0)
@@ -105,7 +105,7 @@ def _bits(data: Bytes, at: Int, end: Int, width: Int) -> Pair:
     return value, at + width
 
 
-@_inlined
+@inlined
 def _utf8(data: Bytes, at: Int, end: Int) -> bool:
     """Say whether bytes are well-formed UTF-8."""
     union = np.uint8(0)
@@ -126,7 +126,7 @@ def _utf8(data: Bytes, at: Int, end: Int) -> bool:
     return True
 
 
-@_inlined
+@inlined
 def _span(at: Int, end: Int, length: Int) -> Pair:
     """Pass ``length`` bytes; the cell says where they are."""
     if length < 0 or length > end - at:
@@ -134,7 +134,7 @@ def _span(at: Int, end: Int, length: Int) -> Pair:
     return (at << LENGTH_BITS) | length, at + length
 
 
-@_inlined
+@inlined
 def _scalar(op: Int, argument: Int, data: Bytes, at: Int, end: Int) -> Pair:
     """Read one scalar; return its cell and the place behind it."""
     if op == DOUBLE:
@@ -159,7 +159,7 @@ def _scalar(op: Int, argument: Int, data: Bytes, at: Int, end: Int) -> Pair:
     return cell, after
 
 
-@_inlined
+@inlined
 def _absent(code: Ints, pc: Int, stop: Int, cells: Ints, used: Ints) -> None:
     """Fill the columns of an absent value, so that members stay as long as what holds them."""
     while pc < stop:
@@ -169,7 +169,7 @@ def _absent(code: Ints, pc: Int, stop: Int, cells: Ints, used: Ints) -> None:
         pc = code[pc, JUMP] + 1 if code[pc, OP] == REPEAT else pc + 1
 
 
-@_inlined
+@inlined
 def _block(data: Bytes, at: Int, end: Int, width: Int, frame: Ints) -> Int:
     """Read the header of an array's next block into ``frame``; return the place of its first item."""
     if frame[_UNTIL] >= 0 and at != frame[_UNTIL]:
@@ -194,7 +194,7 @@ def _block(data: Bytes, at: Int, end: Int, width: Int, frame: Ints) -> Int:
     return at
 
 
-@_inlined
+@inlined
 def _roomy(first: Int, last: Int, count: Int, cells: Ints, used: Ints) -> bool:
     """Say whether ``count`` more values fit in each of the columns."""
     fullest = np.int64(0)
@@ -203,7 +203,7 @@ def _roomy(first: Int, last: Int, count: Int, cells: Ints, used: Ints) -> bool:
     return bool(fullest + count <= cells.shape[1])
 
 
-@_inlined
+@inlined
 def _read_record(
     code: Ints, data: Bytes, at: Int, end: Int, items: Int, cells: Ints, used: Ints, frames: Ints
 ) -> Int:
@@ -254,7 +254,7 @@ def _read_record(
     return GOOD if at == end else TRAILING
 
 
-@_inlined
+@inlined
 def _copy(source: Ints, target: Ints) -> None:
     for i in range(len(source)):
         target[i] = source[i]
@@ -287,7 +287,7 @@ def read(
     return len(codes)
 
 
-@_inlined
+@inlined
 def _copy_bytes(source: Bytes, begin: Int, length: Int, target: Bytes, to: Int) -> None:
     # numba bends a signed index round the end of the array, which no vector instruction does.
     first, second = np.uint64(begin), np.uint64(to)
@@ -302,7 +302,7 @@ def gather(data: Bytes, cells: Ints, offsets: npt.NDArray[np.int32], text: Bytes
         _copy_bytes(data, cells[row] >> LENGTH_BITS, cells[row] & LENGTH_MASK, text, offsets[row])
 
 
-@_inlined
+@inlined
 def _put_long(out: Bytes, at: Int, value: Int) -> Int:
     rest = (value << 1) ^ (value >> 63)
     while rest & ~0x7F:
@@ -313,14 +313,14 @@ def _put_long(out: Bytes, at: Int, value: Int) -> Int:
     return at + 1
 
 
-@_inlined
+@inlined
 def _put_bits(out: Bytes, at: Int, value: Int, width: Int) -> Int:
     for place in range(width):
         out[np.uint64(at + place)] = (value >> (8 * place)) & 0xFF
     return at + width
 
 
-@_inlined
+@inlined
 def _put_scalar(op: Int, value: Int, data: Bytes, out: Bytes, at: Int) -> Int:
     """Write one cell; return the place behind it."""
     if op in (LONG, ENUM, INT):
@@ -338,7 +338,7 @@ def _put_scalar(op: Int, value: Int, data: Bytes, out: Bytes, at: Int) -> Int:
     return at + length
 
 
-@_inlined
+@inlined
 def _skip(code: Ints, pc: Int, stop: Int, used: Ints) -> None:
     """Pass over the cells of an absent value."""
     while pc < stop:
@@ -346,7 +346,7 @@ def _skip(code: Ints, pc: Int, stop: Int, used: Ints) -> None:
         pc = code[pc, JUMP] + 1 if code[pc, OP] == REPEAT else pc + 1
 
 
-@_inlined
+@inlined
 def _write_record(
     code: Ints, data: Bytes, cells: Ints, starts: Ints, used: Ints, left: Ints, out: Bytes, at: Int
 ) -> Int:
