@@ -10,6 +10,7 @@ from model_rows import BOOSTING, CLASSES, LOGISTIC, ONLINE, definition, rows
 
 from headrace.models import dataset as data
 from headrace.models.kinds import load
+from headrace.models.padded import LARGE, SHAPE, largest, padded
 from headrace.models.ports import TrainingError
 from headrace.models.prior import Prior
 from headrace.models.training import learn, train
@@ -46,6 +47,39 @@ def test_a_row_has_the_same_bits_at_every_position_and_in_every_company(estimato
         assert np.array_equal(model.scores(features.slice(position, 1))[0], together[position])
     shifted = model.scores(pa.concat_batches([features.slice(500, 37), features.slice(0, 256)]))
     assert np.array_equal(shifted[37:], together)
+    many = pa.concat_batches([features.slice(0, 256)] * 17)
+    assert np.array_equal(model.scores(many.slice(19)), np.tile(together, (17, 1))[19:])
+
+
+@pytest.mark.parametrize("rows_asked", [0, 1, 255, 256, 257, LARGE - 1, LARGE, LARGE + 1, 2 * LARGE + 300])
+def test_a_model_is_asked_in_two_shapes_only_and_every_row_is_answered(rows_asked):
+    shapes = []
+
+    def score(matrix):
+        shapes.append(len(matrix))
+        return matrix[:, :1] * 2
+
+    matrix = np.arange(rows_asked * 3.0).reshape(rows_asked, 3)
+    assert np.array_equal(padded(score, matrix, LARGE), matrix[:, :1] * 2)
+    assert set(shapes) <= {SHAPE, LARGE}
+    assert shapes.count(LARGE) == rows_asked // LARGE
+
+
+def test_a_model_whose_bits_depend_on_the_shape_is_asked_in_the_small_one():
+    def by_row(matrix):
+        return matrix.cumsum(axis=1)[:, -1:]
+
+    def by_shape(matrix):  # the order of the sum depends on how many rows there are, as in BLAS
+        parts = np.split(matrix, [1 if len(matrix) > SHAPE else 2], axis=1)
+        return sum(part.sum(axis=1, keepdims=True) for part in parts)
+
+    def refusing(matrix):
+        raise ValueError(f"{len(matrix)} rows")
+
+    assert largest(by_row, 5) == LARGE
+    assert largest(by_shape, 5) == SHAPE
+    assert largest(refusing, 5) == SHAPE
+    assert largest(lambda m: np.full(len(m), np.nan), 5) == SHAPE
 
 
 @pytest.mark.parametrize("estimator", SEVERAL, ids=lambda e: e.path)

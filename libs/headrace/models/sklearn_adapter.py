@@ -5,8 +5,8 @@ imports scikit-learn (1.4 s, 130 MB), so it is imported only where such a model 
 """
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from sklearn.utils import get_tags
 from headrace.models import encoding, skops_store
 from headrace.models.artifact import Manifest, digest_of, pack
 from headrace.models.loading import named
-from headrace.models.padded import padded
+from headrace.models.padded import SHAPE, largest, padded
 from headrace.models.ports import Dataset, Floats, TrainingError
 from headrace.models.threads import single_thread
 from headrace.pipeline.definition import Estimator, FeatureView
@@ -109,11 +109,12 @@ def _seeded(model: BaseEstimator, seed: int) -> Any:
 
 @dataclass(frozen=True)
 class SklearnPredictor:
-    """A loaded estimator, always asked on batches of one shape."""
+    """A loaded estimator, asked on batches of ``shape`` rows, or 256 at a time."""
 
     digest: str
     manifest: Manifest
     model: Any
+    shape: int = SHAPE
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -122,9 +123,19 @@ class SklearnPredictor:
 
     def scores(self, columns: pa.RecordBatch) -> Floats:
         """Return probabilities by class, or the value with its interval, one row a row."""
-        known = encoding.Encoding(self.manifest.features, self.manifest.categories)
-        ask = self._value if self.manifest.task == "regression" else self._probabilities
-        return padded(ask, known.matrix(columns))
+        return padded(self._ask, self._known.matrix(columns), self.shape)
+
+    def tried(self) -> "SklearnPredictor":
+        """Return the predictor with the largest shape that changes no bits."""
+        return replace(self, shape=largest(self._ask, len(self._known.features), self._known.positions))
+
+    @property
+    def _known(self) -> encoding.Encoding:
+        return encoding.Encoding(self.manifest.features, self.manifest.categories)
+
+    @property
+    def _ask(self) -> Callable[[Floats], Floats]:
+        return self._value if self.manifest.task == "regression" else self._probabilities
 
     def _probabilities(self, matrix: Floats) -> Floats:
         out = np.zeros((len(matrix), len(self.names)))
@@ -139,4 +150,4 @@ class SklearnPredictor:
 def load(artifact: bytes, manifest: Manifest, members: Mapping[str, bytes]) -> SklearnPredictor:
     """Return the predictor of an unpacked artifact; raise ``ArtifactError`` when its model may not be loaded."""
     single_thread()
-    return SklearnPredictor(digest_of(artifact), manifest, skops_store.loads(members[MODEL]))
+    return SklearnPredictor(digest_of(artifact), manifest, skops_store.loads(members[MODEL])).tried()
