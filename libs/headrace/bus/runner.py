@@ -48,6 +48,7 @@ from headrace.errors import UnreachableError
 from headrace.local.answers import within
 
 LOG = logging.getLogger("headrace.bus")
+MOST = 50_000  # messages taken from the client at once
 RECENT = 2_000  # offsets of a changelog in which a lane's progress is looked for first
 SETTLED = 60.0  # seconds in which an open transaction has to end; the broker ends it after ten
 
@@ -69,6 +70,8 @@ class KafkaRunner:
         self._admin = self._asking()
         self._stepping = Stepping(bootstrap, self._consumer, engine.wanted)
         self._assigned = False
+        self._ahead: list[Message] = []
+        self.transactions.meanwhile = self._fetch_ahead
 
     def start(self, going: Going = always, timeout: float = 60.0) -> None:
         """Fence older replicas and begin to read the control topics; give up quietly when ``going`` says no.
@@ -106,11 +109,17 @@ class KafkaRunner:
 
     # -- reading ------------------------------------------------------------------------------------
 
+    def _fetch_ahead(self) -> None:
+        """Take what has come while the broker ends a transaction; the engine sees it when that is decided."""
+        self._ahead += self._consumer.consume(MOST, 0)
+
     def _read(self, wait: float) -> bool:
-        first = self._consumer.poll(wait)
-        if first is None:
+        found, self._ahead = self._ahead, []
+        if not found and (first := self._consumer.poll(wait)) is not None:
+            found.append(first)
+        if not found:
             return False
-        messages = self._taken([first, *self._consumer.consume(50_000, 0)])
+        messages = self._taken([*found, *self._consumer.consume(max(MOST - len(found), 0), 0)])
         for pipeline in self.engine.receive(messages):
             self._open(pipeline)
         if finished := self.engine.finished():

@@ -62,6 +62,7 @@ class Transactions:
         self._bootstrap, self._id, self._group = bootstrap, transactional_id, group
         self._slice, self._settings = slice_seconds, settings
         self._going: Going = always
+        self.meanwhile: Callable[[], object] | None = None  # what is done while the broker ends a transaction
         self._late, self._failures = False, 0
         self._watched = Watched()
         self._ends: dict[tuple[str, int], int] = {}
@@ -158,7 +159,7 @@ class Transactions:
     def commit(self) -> None:
         """Make everything visible."""
         reach("during-commit")
-        self._finish(self.producer.commit_transaction)
+        self._finish(self.producer.commit_transaction, self.meanwhile)
         reach("after-commit")
 
     def abort(self) -> None:
@@ -174,12 +175,13 @@ class Transactions:
 
     # -- how they fail -----------------------------------------------------------------------------------
 
-    def _finish(self, call: Callable[[float], None]) -> None:
+    def _finish(self, call: Callable[[float], None], meanwhile: Callable[[], object] | None = None) -> None:
         """Call again what timed out, until it has ended or ``PATIENCE`` is over; once late, the producer must go."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                self._watched.call(partial(call, self._slice), self._slice + STUCK)
+                first, meanwhile = meanwhile, None
+                self._watched.call(partial(call, self._slice), self._slice + STUCK, first)
             except KafkaException as error:
                 if not _timed_out(error) or time.monotonic() > deadline or not self._going():
                     raise

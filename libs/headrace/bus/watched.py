@@ -21,8 +21,10 @@ class Watched:
         self._ends: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def call(self, work: Callable[[], object], patience: float) -> None:
-        """Do ``work``; its errors are raised here.
+    def call(
+        self, work: Callable[[], object], patience: float, meanwhile: Callable[[], object] | None = None
+    ) -> None:
+        """Do ``work``, and ``meanwhile`` something else here; the errors of both are raised here.
 
         Raises:
             StuckError: after ``patience`` seconds; this object is then of no more use.
@@ -31,6 +33,13 @@ class Watched:
             self._thread = threading.Thread(target=self._serve, name="kafka-calls", daemon=True)
             self._thread.start()
         self._calls.put(work)
+        try:
+            if meanwhile is not None:
+                meanwhile()
+        finally:
+            self._end(patience)
+
+    def _end(self, patience: float) -> None:
         try:
             error = self._ends.get(timeout=patience)
         except queue.Empty:
