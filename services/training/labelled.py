@@ -8,6 +8,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from headrace.bus.arrivals import arrivals
 from headrace.bus.chunks import derived
 from headrace.bus.effects import Tools
 from headrace.bus.records import Incoming
@@ -76,7 +77,7 @@ def _times(table: pa.Table) -> npt.NDArray[np.int64]:
 def _columns(topic: Topic, messages: Sequence[Incoming], tools: Tools) -> pl.DataFrame:
     """Return of the records what training needs: sound labelled outcomes, or vectors with their place in the log."""
     chunk = derived(
-        topic, messages, tools.registry, lambda name: reading_schema(topic, name, tools.definition)
+        topic, arrivals(messages), tools.registry, lambda name: reading_schema(topic, name, tools.definition)
     )
     (selection,) = chunk.records.values()
     rows = pl.DataFrame(selection.columns)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
+from headrace.bus.arrivals import Told
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import Engine, decode_plain
 from headrace.bus.fusion import FusedEngine
@@ -295,10 +296,9 @@ class AbortingRunner(KafkaRunner):
     def reads(self):
         return self._consumer.assignment()
 
-    def _taken(self, found):
-        found = list(found)
-        self.ends |= {(m.topic(), m.partition()): m.offset() for m in found if m.error()}
-        return super()._taken(found)
+    def _records(self, found):
+        self.ends |= {told.place: told.offset for told in found if isinstance(told, Told)}
+        return super()._records(found)
 
     def _carry_out(self, transaction):
         if not self.abort(transaction):

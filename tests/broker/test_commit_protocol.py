@@ -46,9 +46,9 @@ class Unasked(Transactions):
 class Late(Transactions):
     """Every step times out once before it ends well."""
 
-    def _finish(self, call):
+    def _finish(self, call, *more):
         self._late = True
-        super()._finish(call)
+        super()._finish(call, *more)
 
 
 class Fenced(Transactions):
@@ -85,12 +85,12 @@ class Torn(Transactions):
 class Overslept(Transactions):
     """One commit ends well, but late, and much has happened meanwhile."""
 
-    def meanwhile(self):
+    def asleep(self):
         pass
 
     def commit(self):
         super().commit()
-        self.meanwhile()
+        self.asleep()
 
 
 def run_with(kind, rig):
@@ -146,13 +146,13 @@ def test_a_replica_whose_late_commit_was_kept_and_followed_by_anothers_stops(bro
         rig.append(rig.events(orders(0, 5)))
 
         def replaced():
-            del old.transactions.meanwhile
+            del old.transactions.asleep
             new = run_with(Transactions, rig)
             rig.append(rig.events(orders(5, 5)))
             rig.settle([new])
             old.transactions._late = True
 
-        old.transactions.meanwhile = replaced
+        old.transactions.asleep = replaced
         with pytest.raises(ReplacedError):
             rig.settle([old])
         every_row_ended_once(rig, 10)

@@ -117,10 +117,10 @@ class Blank(KafkaRig):
 class EndBlind(AbortingRunner):
     """The end of a partition is never told to the engine."""
 
-    def _taken(self, found):
+    def _records(self, found):
         reached, self.engine.reached = self.engine.reached, lambda *_: None
         try:
-            return super()._taken(found)
+            yield from super()._records(found)
         finally:
             self.engine.reached = reached
 

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from headrace.bus.arrivals import arrivals
 from headrace.bus.chunks import derived
 from headrace.bus.memory import MemoryLog
 from headrace.bus.records import Incoming
@@ -59,7 +60,9 @@ def _of_ticks(
     held: list[Incoming] = []
     sources: defaultdict[int, list[Moved]] = defaultdict(list)
     if records:
-        chunk = derived(REKEYED, records, registry, lambda r: reading_schema(REKEYED, r, definition))
+        chunk = derived(
+            REKEYED, arrivals(records), registry, lambda r: reading_schema(REKEYED, r, definition)
+        )
         names = ("tick", "event_id", "origin")
         rows = zip(records, *(chunk.lineage[n].to_pylist() for n in names), strict=True)
         for record, tick, event_id, origin in rows:

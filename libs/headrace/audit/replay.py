@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.audit import moved
+from headrace.bus.arrivals import arrivals
 from headrace.bus.changelog import Progress
 from headrace.bus.chunks import derived
 from headrace.bus.encode import Encoder
@@ -265,7 +266,9 @@ def _by_event(
     """Return the bodies of predictions of these ticks by event id, without their schema header."""
     if not records:
         return {}
-    chunk = derived(PREDICTIONS, records, registry, lambda record: record_schema(PREDICTIONS, record, None))
+    chunk = derived(
+        PREDICTIONS, arrivals(records), registry, lambda record: record_schema(PREDICTIONS, record, None)
+    )
     ids = chunk.lineage["event_id"].to_pylist()
     ticks = chunk.lineage["tick"].to_pylist()
     rows = zip(records, ids, ticks, strict=True)

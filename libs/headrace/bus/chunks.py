@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.bus.arrivals import Arrivals
 from headrace.bus.errors import BrokenRecordError
 from headrace.bus.records import Headers, Incoming
 from headrace.bus.schemas import Registry, Schema, codec
@@ -122,15 +123,14 @@ def interleave(parts: Sequence[tuple[np.ndarray, pa.RecordBatch]]) -> pa.RecordB
 
 
 def derived(
-    topic: Topic, messages: Sequence[Incoming], registry: Registry, reader: Callable[[str], Schema | None]
+    topic: Topic, messages: Arrivals, registry: Registry, reader: Callable[[str], Schema | None]
 ) -> Chunk:
     """Decode records that a service wrote; one that cannot be read is our own fault and raises.
 
     Raises:
         BrokenRecordError: naming the coordinates of the first record that cannot be decoded.
     """
-    _, _, offsets, _, values, _ = zip(*messages, strict=True)
-    found = _decode(pa.array(values, pa.binary()), registry, reader)
+    found = _decode(messages.values, registry, reader)
     if found.broken:
         row, why = min(found.broken.items())
         m = messages[row]
@@ -138,8 +138,8 @@ def derived(
     lineage = interleave([(s.rows, _lineage(s.columns)) for s in found.records.values()])
     return Chunk(
         topic=topic,
-        partition=messages[0].partition,
-        offsets=np.array(offsets, np.int64),
+        partition=messages.partition,
+        offsets=messages.offsets,
         lineage=lineage,
         records=found.records,
         ticks=lineage["tick"].to_numpy(),
@@ -165,15 +165,14 @@ def _lineage(columns: pa.RecordBatch) -> pa.RecordBatch:
     return columns.select([name for name in LINEAGE if name in columns.schema.names])
 
 
-def raw(topic: Topic, messages: Sequence[Incoming], registry: Registry, definition: Definition) -> Chunk:
+def raw(topic: Topic, messages: Arrivals, registry: Registry, definition: Definition) -> Chunk:
     """Decode records of the raw topic; what cannot be read stays in the chunk with its reason."""
 
     def reader(name: str) -> Schema | None:
         record = definition.records.get(name)
         return record.contract if record else None
 
-    _, _, places, _, values, headers = zip(*messages, strict=True)
-    bodies, offsets = pa.array(values, pa.binary()).fill_null(b""), np.array(places, np.int64)
+    bodies, offsets = messages.values.fill_null(b""), messages.offsets
     found = _decode(bodies, registry, reader)
     parts = [(s.rows, _raw_lineage(s.columns, name, definition)) for name, s in found.records.items()]
     if found.broken:
@@ -182,8 +181,8 @@ def raw(topic: Topic, messages: Sequence[Incoming], registry: Registry, definiti
     columns = interleave(parts)
     origin = pa.StructArray.from_arrays(
         [
-            pa.array([messages[0].topic] * len(messages)),
-            pa.array(np.full(len(messages), messages[0].partition, np.int32)),
+            pa.repeat(pa.scalar(messages.topic), len(messages)),
+            pa.array(np.full(len(messages), messages.partition, np.int32)),
             pa.array(offsets),
             pa.array(np.zeros(len(messages), np.int32)),
         ],
@@ -191,12 +190,12 @@ def raw(topic: Topic, messages: Sequence[Incoming], registry: Registry, definiti
     )
     return Chunk(
         topic=topic,
-        partition=messages[0].partition,
+        partition=messages.partition,
         offsets=offsets,
         lineage=columns.append_column("origin", origin),
         records=found.records,
         bodies=bodies,
-        headers=headers,
+        headers=messages.headers,
         broken=found.broken,
     )
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 from headrace.bus import chunks
+from headrace.bus.arrivals import Arrivals, Place, by_place, runs
 from headrace.bus.books import Books
 from headrace.bus.changelog import plain, read
 from headrace.bus.encode import Encoder
@@ -22,8 +22,6 @@ from headrace.contracts.topics import COMMANDS, CONTROL_TOPICS, EVENTS, LEDGER, 
 from headrace.pipeline.definition import Definition
 
 Fields = dict[str, Any]
-Place = tuple[str, int]
-_PLACE = itemgetter(0, 1)
 
 
 class Engine(Turns):
@@ -135,13 +133,13 @@ class Engine(Turns):
 
     def receive(self, messages: Sequence[Incoming]) -> list[str]:
         """Take records as a consumer gave them; return the names of pipelines seen for the first time."""
-        return self.take(by_place(messages))
+        return self.take(by_place(runs(messages)))
 
-    def take(self, groups: Mapping[Place, Sequence[Incoming]]) -> list[str]:
+    def take(self, groups: Mapping[Place, Arrivals]) -> list[str]:
         """Do what :meth:`receive` does with records that lie by topic and partition."""
         known = set(self._definitions)
         for topic, partition in sorted(groups):
-            self._take(topic, partition, groups[topic, partition])
+            self._take(groups[topic, partition])
         return sorted(set(self._definitions) - known)
 
     def reached(self, topic: str, partition: int, offset: int) -> None:
@@ -156,11 +154,12 @@ class Engine(Turns):
         queues = (q for lane in self.lanes.values() for q in lane.queues)
         return min((q.reached for q in queues if (q.name, q.partition) == (topic, partition)), default=0)
 
-    def _take(self, topic: str, partition: int, messages: Sequence[Incoming]) -> None:
+    def _take(self, messages: Arrivals) -> None:
+        topic = messages.topic
         if topic in self._control:
             self._take_control(topic, messages)
         elif topic in self._data:
-            self._take_data(topic, partition, messages)
+            self._take_data(messages)
         else:
             pipeline, _, _ = topic.partition(".")
             books = self.books[pipeline]
@@ -168,7 +167,7 @@ class Engine(Turns):
             for _, _, record in self._plain(messages):
                 add(record)
 
-    def _take_control(self, topic: str, messages: Sequence[Incoming]) -> None:
+    def _take_control(self, topic: str, messages: Iterable[Incoming]) -> None:
         for offset, name, record in self._plain(messages):
             self._seen.setdefault(topic, []).append((topic, offset, name, record))
             if topic == PIPELINES.name():
@@ -178,7 +177,8 @@ class Engine(Turns):
             if name == ORDER:
                 self.stopped.pop((record["pipeline"], record["partition"]), None)
 
-    def _take_data(self, topic: str, partition: int, messages: Sequence[Incoming]) -> None:
+    def _take_data(self, messages: Arrivals) -> None:
+        topic, partition = messages.place
         logical, pipeline = self._data[topic]
         definition = self._definitions[pipeline]
         if logical is EVENTS:
@@ -190,7 +190,7 @@ class Engine(Turns):
         for queue in (q for lane in self.lanes.values() for q in lane.queues):
             if (queue.name, queue.partition) == (topic, partition):
                 queue.add(chunk)
-                queue.reach(messages[-1].offset + 1)
+                queue.reach(int(messages.offsets[-1]) + 1)
 
     def _plain(self, messages: Iterable[Incoming]) -> list[tuple[int, str, Fields]]:
         return decode_plain(messages, self.registry)
@@ -221,14 +221,6 @@ class Engine(Turns):
                 open_ticks += [books.closed.get((self.service.name, p), 0) + 1 for p in partitions]
             if open_ticks:
                 books.forget(min(open_ticks))
-
-
-def by_place(messages: Iterable[Incoming]) -> dict[Place, list[Incoming]]:
-    """Return records by topic and partition; a consumer keeps their order within one."""
-    groups: dict[Place, list[Incoming]] = {}
-    for place, run in groupby(messages, _PLACE):
-        groups.setdefault(place, []).extend(run)
-    return groups
 
 
 def decode_plain(messages: Iterable[Incoming], registry: Registry) -> list[tuple[int, str, Fields]]:

@@ -9,15 +9,30 @@ from numba.extending import intrinsic
 _WORD = ir.IntType(64)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def call(_: Any, address: Any, first: Any, second: Any, third: Any) -> Any:
-    """Call the function at an address with three words (it may take fewer) and return its word."""
-    del address, first, second, third
-    signature = types.int64(types.int64, types.int64, types.int64, types.int64)
+def _calling(count: int) -> Any:
+    """Return how a call with so many words is compiled."""
+    signature = types.int64(*[types.int64] * (count + 1))
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         del context, signature
-        function = builder.inttoptr(arguments[0], ir.FunctionType(_WORD, [_WORD] * 3).as_pointer())
+        function = builder.inttoptr(arguments[0], ir.FunctionType(_WORD, [_WORD] * count).as_pointer())
         return builder.call(function, arguments[1:])
 
     return signature, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def call(_: Any, address: Any, first: Any, second: Any, third: Any) -> Any:
+    """Call the function at an address with three words (it may take fewer) and return its word.
+
+    Of a function that returns 32 bits, only those count.
+    """
+    del address, first, second, third
+    return _calling(3)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def call_with_five(_: Any, address: Any, first: Any, second: Any, third: Any, fourth: Any, fifth: Any) -> Any:
+    """Do what :func:`call` does, with five words."""
+    del address, first, second, third, fourth, fifth
+    return _calling(5)

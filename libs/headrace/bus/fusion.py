@@ -7,15 +7,16 @@ to the other between any two transactions. A lean chain does not write the topic
 and digests still stand in the ledger, and a replay makes their records again.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from headrace.bus.arrivals import Arrivals, Place, by_place, runs
 from headrace.bus.books import Books
 from headrace.bus.changelog import plain
 from headrace.bus.chunks import handed_over
 from headrace.bus.encode import Typed
-from headrace.bus.engine import Engine, by_place
+from headrace.bus.engine import Engine
 from headrace.bus.lane import Lane
 from headrace.bus.queues import Queue
 from headrace.bus.records import Incoming
@@ -129,8 +130,11 @@ class FusedEngine(Turns):
 
     def receive(self, messages: Sequence[Incoming]) -> list[str]:
         """Take records as a consumer gave them; return the names of pipelines seen for the first time."""
+        return self.take(by_place(runs(messages)))
+
+    def take(self, groups: Mapping[Place, Arrivals]) -> list[str]:
+        """Do what :meth:`receive` does with records that lie by topic and partition."""
         owned = {name for m in self.members for name in m.data_topics}
-        groups = by_place(messages)
         found: list[str] = []
         for member in self.members:
             own = member.data_topics

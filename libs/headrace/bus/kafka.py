@@ -117,12 +117,20 @@ def received(message: Message) -> bool:
     error = message.error()
     if error is None:
         return True
-    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-        return False
+    if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+        passed(error)
+    return False
+
+
+def passed(error: KafkaError) -> None:
+    """Take note of an error that a consumer told in place of a record, when it is one that passes.
+
+    Raises:
+        KafkaException: for any other error.
+    """
     if error.fatal() or (not error.retriable() and error.code() not in _PASSING):
         raise KafkaException(error)
     LOG.warning("broker: %s", error)
-    return False
 
 
 def send_block(client: Producer, block: Block) -> None:

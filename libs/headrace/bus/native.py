@@ -38,6 +38,21 @@ def library() -> Any | None:
     opened.rd_kafka_topic_new.restype = ctypes.c_void_p
     opened.rd_kafka_topic_new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
     opened.rd_kafka_topic_destroy.argtypes = [ctypes.c_void_p]
+    for name in ("rd_kafka_queue_new", "rd_kafka_queue_get_partition"):
+        getattr(opened, name).restype = ctypes.c_void_p
+    opened.rd_kafka_queue_new.argtypes = [ctypes.c_void_p]
+    opened.rd_kafka_queue_get_partition.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32]
+    opened.rd_kafka_queue_forward.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    opened.rd_kafka_queue_destroy.argtypes = [ctypes.c_void_p]
+    opened.rd_kafka_consume_batch_queue.restype = ctypes.c_ssize_t
+    opened.rd_kafka_consume_batch_queue.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+    ]
+    opened.rd_kafka_topic_name.restype = ctypes.c_char_p
+    opened.rd_kafka_topic_name.argtypes = [ctypes.c_void_p]
     opened.rd_kafka_error_code.argtypes = [ctypes.c_void_p]
     opened.rd_kafka_error_destroy.argtypes = [ctypes.c_void_p]
     return opened

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,33 +10,31 @@ from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
     IsolationLevel,
-    KafkaError,
     KafkaException,
-    Message,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from headrace.bus import metering
+from headrace.bus.arrivals import Arrivals, Told, by_place
 from headrace.bus.backpressure import Backpressure
 from headrace.bus.engine import Engine
 from headrace.bus.failpoints import reach
 from headrace.bus.fusion import FusedEngine
 from headrace.bus.identity import ids_of, refuse_others, remembered
+from headrace.bus.inbox import Inbox
 from headrace.bus.kafka import (
     CLIENT,
     Going,
-    all_incoming,
     always,
     answered,
     consumer,
     fence,
-    incoming,
     parts,
+    passed,
     producer,
     read_from,
     ready,
-    received,
 )
 from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming
@@ -48,7 +46,6 @@ from headrace.errors import UnreachableError
 from headrace.local.answers import within
 
 LOG = logging.getLogger("headrace.bus")
-MOST = 50_000  # messages taken from the client at once
 RECENT = 2_000  # offsets of a changelog in which a lane's progress is looked for first
 SETTLED = 60.0  # seconds in which an open transaction has to end; the broker ends it after ten
 
@@ -68,10 +65,10 @@ class KafkaRunner:
         self.transactions = self.transactions_class(bootstrap, f"{self._group}.{replica}", self._metadata)
         self._backpressure = Backpressure(self._consumer, self.queued_rows)
         self._admin = self._asking()
-        self._stepping = Stepping(bootstrap, self._consumer, engine.wanted)
         self._assigned = False
-        self._ahead: list[Message] = []
-        self.transactions.meanwhile = self._fetch_ahead
+        self._inbox = Inbox(self._consumer)
+        self._stepping = Stepping(bootstrap, self._inbox.fetch_from, engine.wanted)
+        self.transactions.meanwhile = self._inbox.look_ahead
 
     def start(self, going: Going = always, timeout: float = 60.0) -> None:
         """Fence older replicas and begin to read the control topics; give up quietly when ``going`` says no.
@@ -104,41 +101,32 @@ class KafkaRunner:
     def close(self) -> None:
         """Leave: nothing is open between two calls of :meth:`pump`, so there is nothing to finish."""
         self.transactions.close()
+        self._inbox.close()
         for client in self._groups.values():
             client.close()
 
     # -- reading ------------------------------------------------------------------------------------
 
-    def _fetch_ahead(self) -> None:
-        """Take what has come while the broker ends a transaction; the engine sees it when that is decided."""
-        self._ahead += self._consumer.consume(MOST, 0)
-
     def _read(self, wait: float) -> bool:
-        found, self._ahead = self._ahead, []
-        if not found and (first := self._consumer.poll(wait)) is not None:
-            found.append(first)
+        found = self._inbox.take(wait)
         if not found:
             return False
-        messages = self._taken([*found, *self._consumer.consume(max(MOST - len(found), 0), 0)])
-        for pipeline in self.engine.receive(messages):
+        for pipeline in self.engine.take(by_place(self._records(found))):
             self._open(pipeline)
         if finished := self.engine.finished():
             self._consumer.incremental_unassign([TopicPartition(*place) for place in finished])
+            self._inbox.forget(finished)
         self._backpressure.apply(self.engine.lanes.values())
-        return bool(messages)
+        return True
 
-    def _taken(self, found: Sequence[Message]) -> list[Incoming]:
-        if not any(map(Message.error, found)):
-            return all_incoming(found)
-        messages = []
-        for message in self._stepping.sifted(found):
-            if isinstance(message, Incoming):
-                messages.append(message)
-            elif received(message):
-                messages.append(incoming(message))
-            elif message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- the client's own name for it
-                self.engine.reached(message.topic(), message.partition(), message.offset())
-        return messages
+    def _records(self, found: Sequence[Arrivals | Told]) -> Iterator[Arrivals]:
+        for item in self._stepping.sifted(found):
+            if isinstance(item, Arrivals):
+                yield item
+            elif item.is_end:
+                self.engine.reached(*item[:3])
+            else:
+                passed(item.error)
 
     # -- a new pipeline -----------------------------------------------------------------------------
 
@@ -223,6 +211,7 @@ class KafkaRunner:
         else:
             self._consumer.assign(list(wanted))
             self._assigned = True
+        self._inbox.assigned(wanted)
 
     def _member(self, service: str) -> Consumer:
         """Return a client of a service's group; those of fused members read nothing, they have their offsets."""

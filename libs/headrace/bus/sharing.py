@@ -89,7 +89,7 @@ class SharingRunner(KafkaRunner):
         places = [(q.name, q.partition) for q in lane.queues]
         self._consumer.incremental_unassign([TopicPartition(*place) for place in places])
         self._backpressure.forget(places)
-        self._ahead = [m for m in self._ahead if (m.topic(), m.partition()) not in places]
+        self._inbox.forget(places)
 
     def _take_over(self, key: Key) -> bool:
         """Open a lane where its former owner left it; return False while that is not settled."""

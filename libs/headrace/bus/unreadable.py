@@ -10,13 +10,14 @@ import logging
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
-from aiokafka import TopicPartition as Place
+from aiokafka import TopicPartition as Spot
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.fetch import FetchRequest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from headrace.bus.arrivals import Arrivals, Place, Told, arrivals
 from headrace.bus.records import Incoming
 from headrace.bus.refusals import UNREADABLE
 from headrace.contracts.topics import EVENTS
@@ -36,6 +37,17 @@ _MAGIC, _CONTROL = 2, 0x20
 _MOST_RECORDS = 10_000_000
 
 
+class Placed(Protocol):
+    """Records of one partition."""
+
+    @property
+    def place(self) -> Place:
+        """Return the topic and the partition."""
+
+
+Good = TypeVar("Good", bound=Placed)
+
+
 class Extent(NamedTuple):
     """The offsets of a batch, first and last."""
 
@@ -46,14 +58,19 @@ class Extent(NamedTuple):
 class Stepping:
     """Sifts what a consumer gives: unreadable batches of raw topics are tried again, then replaced by their places."""
 
-    def __init__(self, bootstrap: str, client: Consumer, begin: Callable[[str, int], int]) -> None:
-        """Take a consumer, and who knows from which offset on a partition is wanted."""
-        self._bootstrap, self._client, self._begin = bootstrap, client, begin
+    def __init__(
+        self,
+        bootstrap: str,
+        fetch_from: Callable[[TopicPartition], None],
+        begin: Callable[[str, int], int],
+    ) -> None:
+        """Take who fetches a partition anew, and who knows from which offset on one is wanted."""
+        self._bootstrap, self._again, self._begin = bootstrap, fetch_from, begin
         self._tries: Counter[tuple[str, int, int]] = Counter()
         self._aims: dict[tuple[str, int], tuple[TopicPartition, int]] = {}
 
-    def sifted(self, found: Iterable[Message]) -> Iterator[Message | Incoming]:
-        """Yield the messages, and a record without bytes for each place of a batch that is given up.
+    def sifted(self, found: Iterable[Good | Told]) -> Iterator[Good | Told | Arrivals]:
+        """Yield what was found, and records without bytes for the places of a batch that is given up.
 
         What the client gives of a partition behind such an error is not to be trusted (it takes bytes of the batch
         for the next header), so it is dropped and fetched again.
@@ -61,31 +78,29 @@ class Stepping:
         Raises:
             KafkaException: the client's error, when the batch's header makes no sense either.
         """
-        spoilt: set[tuple[str, int]] = set()
-        for message in found:
-            error = message.error()
-            if error is None:
-                if not spoilt or _place(message) not in spoilt:
-                    yield message
-            elif _place(message) in spoilt or self._is_aftermath(message):
-                spoilt.add(_place(message))
-            elif _steppable(message):
-                spoilt.add(_place(message))
-                yield from self._met(message)
+        spoilt: set[Place] = set()
+        for item in found:
+            if not isinstance(item, Told) or item.is_end:
+                if item.place not in spoilt:
+                    yield item
+            elif item.place in spoilt or self._is_aftermath(item):
+                spoilt.add(item.place)
+            elif _steppable(item):
+                spoilt.add(item.place)
+                yield from self._met(item)
             else:
-                yield message
+                yield item
 
-    def _is_aftermath(self, message: Message) -> bool:
+    def _is_aftermath(self, told: Told) -> bool:
         """Tell whether an error comes from an offset that never was, and go back to the one that is wanted."""
-        spot, left = self._aims.get(_place(message), (None, 0))
-        if spot is None or not left or message.error().code() not in _AFTERMATH:
+        spot, left = self._aims.get(told.place, (None, 0))
+        if spot is None or not left or told.error.code() not in _AFTERMATH:
             return False
         self._fetch_from(spot, left - 1)
         return True
 
-    def _met(self, message: Message) -> Iterator[Incoming]:
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        error = message.error()
+    def _met(self, told: Told) -> Iterator[Arrivals]:
+        topic, partition, offset, error = told
         self._tries[topic, partition, offset] += 1
         if self._tries[topic, partition, offset] < TRIES:
             self._fetch_from(TopicPartition(topic, partition, offset), PATIENCE)
@@ -103,23 +118,19 @@ class Stepping:
         )
         self._fetch_from(TopicPartition(topic, partition, batch.last + 1), PATIENCE)
         why = ((UNREADABLE, _BAD[error.code()].encode()),)
-        for lost in range(max(batch.first, self._begin(topic, partition)), batch.last + 1):
-            yield Incoming(topic, partition, lost, None, None, why)
+        lost = range(max(batch.first, self._begin(topic, partition)), batch.last + 1)
+        if lost:
+            yield arrivals([Incoming(topic, partition, n, None, None, why) for n in lost])
 
     def _fetch_from(self, spot: TopicPartition, patience: int) -> None:
         """Assign a partition anew: the client may have gone on to fetch it at an offset that never was."""
         self._aims[spot.topic, spot.partition] = (spot, patience)
-        self._client.incremental_unassign([spot])
-        self._client.incremental_assign([spot])
+        self._again(spot)
 
 
-def _place(message: Message) -> tuple[str, int]:
-    return message.topic(), message.partition()
-
-
-def _steppable(message: Message) -> bool:
+def _steppable(told: Told) -> bool:
     """Tell whether an error is one of a raw topic's bytes; what our own services wrote is never passed over."""
-    return message.error().code() in _BAD and str(message.topic()).endswith(EVENTS.name(""))
+    return told.error.code() in _BAD and told.topic.endswith(EVENTS.name(""))
 
 
 async def extent(bootstrap: str, topic: str, partition: int, offset: int) -> Extent | None:
@@ -129,7 +140,7 @@ async def extent(bootstrap: str, topic: str, partition: int, offset: int) -> Ext
         await client.bootstrap()
         client.add_topic(topic)
         await client.force_metadata_update()
-        leader = client.cluster.leader_for_partition(Place(topic, partition))
+        leader = client.cluster.leader_for_partition(Spot(topic, partition))
         asked = FetchRequest(
             100, 1, 1, 0, [(topic, [(partition, offset, 1)])]
         )  # 1 byte: the first batch, whole

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.bus.arrivals import arrivals
 from headrace.bus.chunks import derived
 from headrace.bus.engine import decode_plain
 from headrace.bus.kafka import read_all
@@ -82,7 +83,9 @@ def as_table(
     """Return the messages of a topic's partitions as one table."""
     parts = []
     for messages in partitions:
-        chunk = derived(topic, messages, registry, lambda name: reading_schema(topic, name, definition))
+        chunk = derived(
+            topic, arrivals(messages), registry, lambda name: reading_schema(topic, name, definition)
+        )
         parts += [selection.columns for selection in chunk.records.values()]
     return pa.Table.from_batches(parts)
 

@@ -16,6 +16,7 @@ HOOKS = (
     "headrace.bus.hashes",
     "headrace.bus.native",
     "headrace.bus.partitions",
+    "headrace.bus.pulled",
     "headrace.contracts.codec",
     "headrace.contracts.numbering",
     "headrace.features.windows",

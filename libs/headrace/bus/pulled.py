@@ -1,0 +1,156 @@
+"""Records taken from a queue of the Kafka client's own C library, as columns and without a Python call for each.
+
+The layout of ``rd_kafka_message_t`` and the functions are those of ``rdkafka.h``; which client this was proven with
+stands in :mod:`headrace.bus.native`.
+"""
+
+import ctypes
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from confluent_kafka import KafkaError
+
+from headrace.bus.arrivals import Arrivals, HeaderColumns, Place, Told
+from headrace.bus.foreign import call, call_with_five
+from headrace.contracts.arrow import validity
+from headrace.contracts.kernel import kernel
+
+Words = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+# Words of a message: its error (32 bits), topic, partition (32 bits), value and its size, key and its size, offset.
+_ERROR, _TOPIC, _PARTITION, _VALUE, _VALUE_SIZE, _KEY, _KEY_SIZE, _OFFSET, _OWN = range(9)
+_MESSAGE = _OWN + 1
+_NAME, _NAME_SIZE, _CONTENT, _CONTENT_SIZE, _HEADER = range(5)
+Functions = tuple[int, ...]  # addresses: of memcpy, of strlen, and of the library's functions about headers
+_COPY, _LENGTH, _HEADERS, _COUNT, _GET = range(5)
+
+
+def functions(opened: Any) -> Functions:
+    """Return the addresses of what the kernels call."""
+    plain = ctypes.CDLL(None)
+    found = [plain.memcpy, plain.strlen]
+    found += [getattr(opened, f"rd_kafka_{n}") for n in ("message_headers", "header_cnt", "header_get_all")]
+    return tuple(ctypes.cast(function, ctypes.c_void_p).value or 0 for function in found)
+
+
+def pull(
+    opened: Any, queue: int, wait: float, most: int, *, headed: Callable[[str], bool]
+) -> list[Arrivals | Told]:
+    """Take what a queue holds, up to ``most`` messages; wait up to ``wait`` seconds for the first.
+
+    Only records of topics that are ``headed`` come with their headers.
+    """
+    pointers = np.empty(most, np.int64)
+    first = opened.rd_kafka_consume_batch_queue(queue, int(1_000 * wait), pointers.ctypes.data, 1)
+    if first < 1:
+        return []
+    more = opened.rd_kafka_consume_batch_queue(queue, 0, pointers[1:].ctypes.data, most - 1)
+    pointers = pointers[: 1 + max(more, 0)]
+    try:
+        return list(_read(opened, pointers, headed))
+    finally:
+        _destroy(ctypes.cast(opened.rd_kafka_message_destroy, ctypes.c_void_p).value, pointers)
+
+
+def _read(opened: Any, pointers: Words, headed: Callable[[str], bool]) -> Iterator[Arrivals | Told]:
+    called = functions(opened)
+    messages = np.empty((len(pointers), _MESSAGE), np.int64)
+    _copy_all(called[_COPY], pointers, messages)
+    order = np.lexsort((messages[:, _PARTITION].astype(np.int32), messages[:, _TOPIC]))
+    pointers, messages = pointers[order], messages[order]
+    errors, partitions = (messages[:, n].astype(np.int32) for n in (_ERROR, _PARTITION))
+    changed = (np.diff(messages[:, _TOPIC]) != 0) | (np.diff(partitions) != 0) | (np.diff(errors) != 0)
+    starts = np.concatenate([[0], np.flatnonzero(changed) + 1, [len(pointers)]]).tolist()
+    for start, stop in pairwise(starts):
+        topic = opened.rd_kafka_topic_name(int(messages[start, _TOPIC])).decode()
+        partition = int(partitions[start])
+        if errors[start]:
+            told = KafkaError(int(errors[start]))
+            yield from (Told(topic, partition, int(offset), told) for offset in messages[start:stop, _OFFSET])
+        else:
+            own = pointers[start:stop] if headed(topic) else pointers[:0]
+            yield _columns((topic, partition), messages[start:stop], own, called)
+
+
+def _columns(place: Place, messages: Words, headed: Words, called: Functions) -> Arrivals:
+    """Return good messages of one place as columns."""
+    return Arrivals(
+        *place,
+        messages[:, _OFFSET].copy(),
+        _texts(called[_COPY], messages[:, _KEY], messages[:, _KEY_SIZE]),
+        _texts(called[_COPY], messages[:, _VALUE], messages[:, _VALUE_SIZE]),
+        _headers(headed, len(messages), called),
+    )
+
+
+def _texts(copy: int, places: Words, sizes: Words) -> pa.BinaryArray:
+    """Return byte strings that lie somewhere in memory; one at no place is null."""
+    there = places != 0
+    bounds = np.concatenate([[0], np.cumsum(np.where(there, sizes, 0))]).astype(np.int32)
+    out = np.empty(max(int(bounds[-1]), 1), np.uint8)
+    _gather(copy, np.ascontiguousarray(places), bounds, out)
+    buffers = [None if there.all() else validity(there), pa.py_buffer(bounds), pa.py_buffer(out)]
+    return pa.Array.from_buffers(pa.binary(), len(places), buffers)
+
+
+def _headers(pointers: Words, count: int, called: Functions) -> HeaderColumns:
+    """Return the headers of messages; without pointers, that ``count`` messages have none."""
+    lists, bounds = np.zeros(len(pointers), np.int64), np.zeros(count + 1, np.int64)
+    if len(pointers):
+        _count_headers(called[_HEADERS], called[_COUNT], pointers, lists, bounds)
+    found = np.empty((int(bounds[-1]), _HEADER), np.int64)
+    if len(found):
+        _find_headers(called[_GET], called[_LENGTH], lists, bounds, found)
+    names = _texts(called[_COPY], found[:, _NAME], found[:, _NAME_SIZE])
+    return HeaderColumns(bounds, names, _texts(called[_COPY], found[:, _CONTENT], found[:, _CONTENT_SIZE]))
+
+
+@kernel
+def _copy_all(copy: Any, pointers: Words, out: Words) -> None:
+    for n in range(len(pointers)):
+        call(copy, out[n].ctypes.data, pointers[n], 8 * out.shape[1])
+
+
+@kernel
+def _gather(copy: Any, places: Words, bounds: Any, out: Bytes) -> None:
+    for n in range(len(places)):
+        if bounds[n + 1] > bounds[n]:
+            call(copy, out.ctypes.data + bounds[n], places[n], bounds[n + 1] - bounds[n])
+
+
+@kernel
+def _count_headers(headers: Any, count: Any, pointers: Words, lists: Words, bounds: Words) -> None:
+    """Find the list of headers of each message, and count them all."""
+    for n in range(len(pointers)):
+        error = call(headers, pointers[n], lists[n:].ctypes.data, 0)
+        told = 0 if np.int32(error) else call(count, lists[n], 0, 0)
+        bounds[n + 1] = bounds[n] + told
+
+
+@kernel
+def _find_headers(get: Any, length: Any, lists: Words, bounds: Words, found: Words) -> None:
+    for n in range(len(lists)):
+        for place in range(bounds[n], bounds[n + 1]):
+            header = found[place].ctypes.data
+            call_with_five(get, lists[n], place - bounds[n], header, header + 16, header + 24)
+            found[place, 1] = call(length, found[place, 0], 0, 0)
+
+
+@kernel
+def _destroy(destroy: Any, pointers: Words) -> None:
+    for n in range(len(pointers)):
+        call(destroy, pointers[n], 0, 0)
+
+
+def warm() -> None:
+    """Compile the kernels and leave them in the cache on disk."""
+    words, none = np.zeros(1, np.int64), np.zeros(0, np.int64)
+    _copy_all(0, none, np.zeros((0, _MESSAGE), np.int64))
+    _gather(0, none, np.zeros(1, np.int32), np.zeros(1, np.uint8))
+    _count_headers(0, 0, none, none, words)
+    _find_headers(0, 0, none, words, np.zeros((0, _HEADER), np.int64))
+    _destroy(0, none)
