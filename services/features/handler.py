@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from headrace.bus import hashes
 from headrace.bus.service import Batch, Context, Emit, Row, Rows, Selection, Step
-from headrace.contracts.arrow import arrow_schema
+from headrace.contracts.arrow import arrow_schema, as_type
 from headrace.contracts.codec import Codec
 from headrace.contracts.topics import FEATURES
 from headrace.features.rows import compile_rows
@@ -62,7 +62,7 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
     columns = pa.RecordBatch.from_struct_array(events.columns["data"])
     found = [*view.row_features(columns).columns, *answers]
     values = pa.StructArray.from_arrays(
-        [column.cast(f.type) for column, f in zip(found, view.values_type, strict=True)],
+        [as_type(column, f.type) for column, f in zip(found, view.values_type, strict=True)],
         fields=list(view.values_type),
     )
     vectors = _vectors(values, view)
@@ -92,7 +92,7 @@ def _ask(batch: Batch, rows: Rows, view: View, window: Window) -> pa.Array:
 
 def _operations(batch: Batch, event: str, window: Window) -> Operations | None:
     """Return what the batch does to a window: every event asks; what a rule has quarantined adds nothing."""
-    times = batch.lineage["event_time"].cast(pa.int64()).to_numpy()
+    times = as_type(batch.lineage["event_time"], pa.int64()).to_numpy()
     parts = []
     for record, operation in ((event, questions), (window.feature.record, additions)):
         found = batch.of(record)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headrace.bus import hashes
 from headrace.bus.refusals import UNREADABLE
 from headrace.bus.service import Batch, Context, Emit, Refused, Rows, Step
+from headrace.contracts.arrow import as_type, filled
 from headrace.contracts.frame import SIZE
 from headrace.contracts.topics import VALIDATED
 from headrace.pipeline.claims import BODY, Claimed, blocks
@@ -109,7 +109,7 @@ def _broken_rules(batch: Batch, view: Contract) -> list[Refused]:
 def _repeated(batch: Batch, good: np.ndarray, rows: Rows, view: Contract) -> list[Refused]:
     """Return the good rows whose values another event has; the others take theirs."""
     ids = batch.lineage["event_id"].to_pylist()
-    times = batch.lineage["event_time"].cast(pa.int64()).to_pylist()
+    times = as_type(batch.lineage["event_time"], pa.int64()).to_pylist()
     found: list[Entry] = []
     for record, selection in batch.records.items():
         kept = np.flatnonzero(good[selection.rows])
@@ -129,7 +129,7 @@ def _repeated(batch: Batch, good: np.ndarray, rows: Rows, view: Contract) -> lis
 def _claim(batch: Batch, good: np.ndarray, rows: Rows, memory: int) -> tuple[Refused, np.ndarray]:
     """Claim the ids of good rows; return those that another body holds, and those that came again unchanged."""
     taken = batch.lineage.take(pa.array(good))
-    ids, bodies = taken["event_id"].fill_null(""), _digests(batch, good)
+    ids, bodies = filled(taken["event_id"], ""), _digests(batch, good)
     held, kept = rows["claimed"].index.held(ids, batch.since, batch.tick)
     names = ids.dictionary_encode().indices.to_numpy()
     _, firsts = np.unique(names, return_index=True)
@@ -137,7 +137,7 @@ def _claim(batch: Batch, good: np.ndarray, rows: Rows, memory: int) -> tuple[Ref
     fresh = ~held & (first == np.arange(len(ids)))
     known = np.where(held[:, None], kept, bodies[first])
     same = (known == bodies).all(axis=1)
-    dues = pc.add(taken["event_time"].cast(pa.int64()), memory).to_numpy()
+    dues = as_type(taken["event_time"], pa.int64()).to_numpy() + memory
     if fresh.any():
         claimed = Claimed(ids.filter(pa.array(fresh)), bodies[fresh], dues[fresh])
         offset = batch.lineage["origin"][0]["offset"].as_py()

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headrace.bus.chunks import MICROS, ORIGIN
+from headrace.bus.chunks import ORIGIN
 from headrace.bus.refusals import derived_id
 from headrace.bus.service import Batch, Context, Due, Emit, Row, Rows, Step, Tick
-from headrace.contracts.arrow import arrow_schema
+from headrace.contracts.arrow import MICROS, arrow_schema
 from headrace.contracts.catalogue import schema
 from headrace.contracts.topics import OUTCOMES, PREDICTIONS, PROFILES, QUARANTINE, SHADOW_PREDICTIONS
 from headrace.models.loss import losses

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from headrace.bus.refusals import derived_id, derived_ids
 from headrace.bus.service import Batch, Context, Due, Emit, Rows, Step, Tick
-from headrace.contracts.arrow import arrow_schema
+from headrace.contracts.arrow import arrow_schema, as_type
 from headrace.contracts.catalogue import schema
 from headrace.contracts.topics import DEPLOYMENTS, PREDICTIONS, PROFILES, QUARANTINE, SHADOW_PREDICTIONS
 from headrace.models.deployed import Deployed, Version
@@ -74,7 +74,7 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
     """Answer every feature vector, and count what was seen and can be trusted into the tick's profile."""
     vectors = batch.records["FeatureVector"].columns
     values = pa.RecordBatch.from_struct_array(vectors["values"])
-    times = batch.lineage["event_time"].cast(pa.int64()).to_numpy()
+    times = as_type(batch.lineage["event_time"], pa.int64()).to_numpy()
     suspect = suspects(view.definition, view.stretches, times, values)
     told = without(values, suspect)
     held = [
@@ -176,7 +176,7 @@ def _statuses(model: Model, doubted: Mask) -> list[str]:
 def _ids(version: Version, vectors: pa.RecordBatch) -> pa.Array:
     """Return the ids of first-revision predictions (DESIGN 5: UUIDv5 over all that decides them)."""
     decided = [vectors[name] for name in ("pipeline_digest", "feature_view_version", "event_id")]
-    parts = [column.cast(pa.string()) for column in (*decided, *vectors["origin"].flatten())]
+    parts = [as_type(column, pa.string()) for column in (*decided, *vectors["origin"].flatten())]
     names = pc.binary_join_element_wise(*parts, pa.scalar("0"), "/")
     return derived_ids(f"prediction/{version.digest}/", names)
 

@@ -94,7 +94,7 @@ def entries(
 
 def _keys(table: Table, keys: Iterable[str]) -> pa.Array:
     """Return the keys of a table's rows on the changelog, where several tables lie."""
-    return pc.binary_join_element_wise(table.name, pa.array(list(keys), pa.string()), "/").cast(pa.binary())
+    return pc.binary_join_element_wise(table.name, pa.array(list(keys), pa.string()), "/").view(pa.binary())
 
 
 def read(

@@ -12,13 +12,12 @@ from headrace.bus.errors import BrokenRecordError
 from headrace.bus.records import Headers, Incoming
 from headrace.bus.schemas import Registry, Schema, codec
 from headrace.bus.service import Batch, Selection
-from headrace.contracts.arrow import spans
+from headrace.contracts.arrow import MICROS, as_type, filled, spans
 from headrace.contracts.codec import project
 from headrace.contracts.frame import SIZE, UNFRAMED, schema_ids
 from headrace.contracts.topics import Topic
 from headrace.pipeline.definition import Definition
 
-MICROS = pa.timestamp("us", tz="UTC")
 ORIGIN = pa.struct(
     [
         pa.field("topic", pa.string(), nullable=False),
@@ -172,7 +171,7 @@ def raw(topic: Topic, messages: Arrivals, registry: Registry, definition: Defini
         record = definition.records.get(name)
         return record.contract if record else None
 
-    bodies, offsets = messages.values.fill_null(b""), messages.offsets
+    bodies, offsets = filled(messages.values, b""), messages.offsets
     found = _decode(bodies, registry, reader)
     parts = [(s.rows, _raw_lineage(s.columns, name, definition)) for name, s in found.records.items()]
     if found.broken:
@@ -202,12 +201,12 @@ def raw(topic: Topic, messages: Arrivals, registry: Registry, definition: Defini
 
 def _raw_lineage(columns: pa.RecordBatch, name: str, definition: Definition) -> pa.RecordBatch:
     record = definition.records[name]
-    key = [columns[c].cast(pa.string()) for c in record.key]
+    key = [as_type(columns[c], pa.string()) for c in record.key]
     return pa.RecordBatch.from_arrays(
         [
-            columns[record.id].cast(pa.string()),
+            as_type(columns[record.id], pa.string()),
             key[0] if len(key) == 1 else pc.binary_join_element_wise(*key, ":", null_handling="replace"),
-            columns[record.time].cast(MICROS),
+            as_type(columns[record.time], MICROS),
         ],
         names=list(LINEAGE[:3]),
     )

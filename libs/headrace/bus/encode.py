@@ -15,7 +15,7 @@ from headrace.bus.partitions import partitions_of
 from headrace.bus.records import Outgoing
 from headrace.bus.schemas import Registry, Schema, codec, record_schema, subject
 from headrace.bus.service import Batch, Emit
-from headrace.contracts.arrow import arrow_schema
+from headrace.contracts.arrow import arrow_schema, as_type, filled
 from headrace.contracts.frame import header
 from headrace.contracts.topics import Topic
 from headrace.pipeline.definition import Definition
@@ -51,7 +51,7 @@ class Writer:
     def cast(self, columns: pa.RecordBatch) -> pa.RecordBatch:
         """Return the columns in the record's order and types; a missing nullable column is null."""
         arrays = [
-            columns[f.name].cast(f.type)
+            as_type(columns[f.name], f.type)
             if f.name in columns.schema.names
             else pa.nulls(columns.num_rows, f.type)
             for f in self.types
@@ -68,9 +68,9 @@ class Writer:
     ) -> Block:
         """Return records of typed columns and their values, keyed as told, or by entity (data) or pipeline (control)."""
         if keys is None:
-            keys = columns["entity_key" if "entity_key" in columns.schema.names else "pipeline"].fill_null("")
+            keys = filled(columns["entity_key" if "entity_key" in columns.schema.names else "pipeline"], "")
         headers = self._headers(columns, keys, tick) if self.headers else ()
-        return Block(self.topic, partition, keys.cast(pa.binary()), values, headers)
+        return Block(self.topic, partition, as_type(keys, pa.binary()), values, headers)
 
     def outgoing(self, columns: pa.RecordBatch, partition: int, tick: int) -> list[Outgoing]:
         """Return framed records of typed columns one by one."""
@@ -78,7 +78,7 @@ class Writer:
 
     def _headers(self, columns: pa.RecordBatch, keys: pa.Array, tick: int) -> Headers:
         ids = self._ids(columns, keys, tick)
-        causes = columns["event_id"].fill_null("") if "event_id" in columns.schema.names else ids
+        causes = filled(columns["event_id"], "") if "event_id" in columns.schema.names else ids
         return trace.headers(self.topic, self.kind, ids, causes, self._times(columns))
 
     def _ids(self, columns: pa.RecordBatch, keys: pa.Array, tick: int) -> pa.Array:
@@ -93,7 +93,7 @@ class Writer:
         name = next((n for n in ("event_time", "time") if n in columns.schema.names), None)
         if name is None:
             return pa.array(np.zeros(columns.num_rows, np.int64))
-        return columns[name].cast(pa.int64()).fill_null(0)
+        return filled(as_type(columns[name], pa.int64()), 0)
 
 
 @dataclass(frozen=True)

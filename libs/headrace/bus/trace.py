@@ -5,6 +5,7 @@ import pyarrow as pa
 
 from headrace.bus import hashes
 from headrace.bus.blocks import Headers
+from headrace.contracts.arrow import as_type
 
 _TRACE, _SPAN = 32, 16  # digits
 _EPOCH = np.datetime64(0, "us")
@@ -18,7 +19,7 @@ def headers(source: str, kind: str, ids: pa.Array, causes: pa.Array, times: pa.A
     microseconds since 1970 (CloudEvents Kafka binding 1.0.2, W3C Trace Context 1).
     """
     return (
-        ("ce_id", ids.cast(pa.binary())),
+        ("ce_id", as_type(ids, pa.binary())),
         ("ce_source", source.encode()),
         ("ce_type", kind.encode()),
         ("ce_time", instants(times)),

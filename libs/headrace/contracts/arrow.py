@@ -22,6 +22,8 @@ _LOGICAL = {
     ("long", "timestamp-millis"): pa.timestamp("ms", tz="UTC"),
     ("long", "local-timestamp-micros"): pa.timestamp("us"),
 }
+MICROS = pa.timestamp("us", tz="UTC")
+_VIEWS = {(pa.string(), pa.binary()), (MICROS, pa.int64())}
 _AVRO = {
     **{arrow: avro for avro, arrow in _PHYSICAL.items() if avro != "enum"},
     **{arrow: {"type": avro, "logicalType": logical} for (avro, logical), arrow in _LOGICAL.items()},
@@ -132,8 +134,26 @@ def _fit(column: pa.Array, shape: Shape, hidden: Mask = None) -> pa.Array:
     return column.cast(target)
 
 
+def as_type(column: pa.Array, target: pa.DataType) -> pa.Array:
+    """Return a column as another type.
+
+    Arrow's own cast of a few rows takes 5 us where nothing is to do, and 35 where only the type is another: texts as
+    bytes, times as the numbers they are.
+    """
+    if column.type == target:
+        return column
+    return column.view(target) if (column.type, target) in _VIEWS else column.cast(target)
+
+
+def filled(column: pa.Array, value: Any) -> pa.Array:
+    """Return a column with ``value`` where it is null; without a null Arrow's own way costs 35 us for nothing."""
+    return column.fill_null(value) if column.null_count else column
+
+
 def absent(column: pa.Array) -> npt.NDArray[np.bool_]:
     """Return which values of a column are null."""
+    if not column.null_count:
+        return np.zeros(len(column), np.bool_)
     found: npt.NDArray[np.bool_] = column.is_null().to_numpy(zero_copy_only=False)
     return found
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.contracts.arrow import Mask, absent, arrow_type, refuse_nulls, repeated, validity
+from headrace.contracts.arrow import Mask, absent, arrow_type, filled, refuse_nulls, repeated, validity
 from headrace.contracts.kernel import LENGTH_BITS, LENGTH_MASK, Bytes, Ints, gather
 from headrace.contracts.shape import Shape
 
@@ -101,7 +101,7 @@ class Flat:
         if hidden is not None and hidden.any():
             # What lies under a null is not written, so it must not be there either.
             column = pc.if_else(pa.array(hidden), pa.scalar(None, column.type), column)
-        self._keep(_ints(pc.list_value_length(column).fill_null(0)), _WIDTHS[shape.kind])
+        self._keep(_ints(filled(pc.list_value_length(column), 0)), _WIDTHS[shape.kind])
         inner = column.flatten()
         members = [inner.field(0), inner.field(1)] if shape.kind == "map" else [inner]
         for part, member in zip(shape.parts, members, strict=True):
@@ -111,7 +111,7 @@ class Flat:
         if shape.kind == "enum":
             return _indices(shape, column)
         if shape.kind == "boolean":
-            return _ints(column.fill_null(fill_value=False))
+            return _ints(filled(column, value=False))
         if shape.kind in _NUMBERS:
             return _slice(column, _NUMBERS[shape.kind][0], len(column))
         if shape.kind == "fixed":
@@ -154,7 +154,7 @@ def _indices(shape: Shape, column: pa.Array) -> Ints:
     found = pc.index_in(column, value_set=pa.array(shape.symbols, pa.string()))
     if found.null_count > column.null_count:
         raise ValueError(f"{shape.name} has only the symbols {', '.join(shape.symbols)}")
-    return _ints(found.fill_null(0))
+    return _ints(filled(found, 0))
 
 
 def _ints(column: pa.Array) -> Ints:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
-from headrace.contracts.arrow import arrow_schema
+from headrace.contracts.arrow import arrow_schema, as_type, filled
 from headrace.pipeline.definition import Definition, WindowFeature
 from headrace.pipeline.expressions import NUMBER, compile_sql
 from headrace.pipeline.schemas import raw_schema
@@ -73,9 +73,9 @@ class Operations:
 def additions(window: Window, rows: Ints, columns: pa.RecordBatch, times: Ints) -> Operations:
     """Return the values that windowed records add; a null value or group adds nothing."""
     values = window.values(columns).column(0)
-    groups = columns[window.feature.group_by].cast(pa.string())
-    known = np.asarray(values.is_valid()) & np.asarray(groups.is_valid()) & np.isfinite(values.fill_null(0))
-    scaled = np.rint(values.fill_null(0).to_numpy()[known] * 10**window.feature.decimals).astype(np.int64)
+    groups = as_type(columns[window.feature.group_by], pa.string())
+    known = np.asarray(values.is_valid()) & np.asarray(groups.is_valid()) & np.isfinite(filled(values, 0))
+    scaled = np.rint(filled(values, 0).to_numpy()[known] * 10**window.feature.decimals).astype(np.int64)
     kinds = np.full(int(known.sum()), ADD, np.int8)
     return Operations(
         rows[known], kinds, groups.filter(pa.array(known)), times[known] // window.feature.tile, scaled
@@ -84,7 +84,7 @@ def additions(window: Window, rows: Ints, columns: pa.RecordBatch, times: Ints) 
 
 def questions(window: Window, rows: Ints, columns: pa.RecordBatch, times: Ints) -> Operations:
     """Return the questions that events ask, one a row; a null group asks about the empty name."""
-    groups = columns[window.event_column].cast(pa.string()).fill_null("")
+    groups = filled(as_type(columns[window.event_column], pa.string()), "")
     kinds = np.full(len(rows), ASK, np.int8)
     return Operations(rows, kinds, groups, times // window.feature.tile, np.zeros(len(rows), np.int64))
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.contracts.arrow import as_type, filled
 from headrace.models.ports import Floats
 
 MAX_CATEGORIES = 254
@@ -51,5 +52,5 @@ def _known(column: pa.Array) -> tuple[str, ...]:
 def _cells(column: pa.Array, known: Sequence[str] | None) -> Floats:
     if known is not None:
         column = pc.index_in(column, value_set=pa.array(known, pa.string()), skip_nulls=True)
-    floats: Floats = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
+    floats: Floats = filled(as_type(column, pa.float64()), np.nan).to_numpy(zero_copy_only=False)
     return np.where(np.isfinite(floats), floats, np.nan)

@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.contracts.arrow import as_type
 from headrace.errors import ConfigurationError
 
 Compiled = Callable[[pa.RecordBatch], pa.RecordBatch]
@@ -38,7 +39,7 @@ def compile_sql(sql: Mapping[str, tuple[str, pa.DataType]], schema: pa.Schema) -
     out = pa.schema(list(kinds.items()))
 
     def apply(batch: pa.RecordBatch) -> pa.RecordBatch:
-        columns = {name: finite(batch.column(column).cast(kinds[name])) for name, column in bare.items()}
+        columns = {name: finite(as_type(batch.column(column), kinds[name])) for name, column in bare.items()}
         if selection:
             columns |= _evaluated(batch.select(roots), selection, kinds, batch.num_rows)
         return pa.RecordBatch.from_arrays([columns[name] for name in kinds], schema=out)
@@ -63,7 +64,7 @@ def _evaluated(
     frame = pl.DataFrame(pa.RecordBatch.from_pydict(known)) if known else pl.DataFrame()
     found = frame.select(selection)
     series = (s if len(s) == height else s.new_from_index(0, height) for s in found)
-    return {s.name: finite(s.to_arrow().cast(kinds[s.name])) for s in series}
+    return {s.name: finite(as_type(s.to_arrow(), kinds[s.name])) for s in series}
 
 
 def finite(column: pa.Array) -> pa.Array:

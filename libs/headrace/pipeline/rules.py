@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.contracts.arrow import arrow_schema
+from headrace.contracts.arrow import MICROS, arrow_schema, as_type, filled
 from headrace.errors import ConfigurationError
 from headrace.pipeline.definition import BY_BLOCK, SEVERITIES, Definition, Rule, Severity
 from headrace.pipeline.durations import show
@@ -79,7 +79,7 @@ def _run(checks: list[_Check], batch: pa.RecordBatch, now: Now) -> list[Violatio
         good = check.test(batch, now)
         if good.true_count + good.null_count == len(good):
             continue
-        bad = ~good.fill_null(fill_value=True).to_numpy(zero_copy_only=False)
+        bad = ~filled(good, value=True).to_numpy(zero_copy_only=False)
         if turned_down is not None:
             bad &= ~turned_down
         if check.rule.severity == "reject":
@@ -135,7 +135,7 @@ def _freshness(rule: Rule, schema: pa.Schema) -> tuple[Judge, str]:
         column = batch.column(rule.column)
         if now is None:
             return pa.nulls(len(column), pa.bool_())
-        times = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+        times = as_type(as_type(column, MICROS), pa.int64())
         return pc.and_(pc.greater_equal(times, now + least), pc.less_equal(times, now + most))
 
     bounds = [("behind", rule.within), ("ahead of", rule.ahead)]
