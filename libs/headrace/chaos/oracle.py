@@ -9,10 +9,11 @@ everything again and prints what is lost, duplicated and reordered, every other 
 
 import hashlib
 import json
+import struct
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ GIVES = {
 AT_LEAST_ONCE = ("drift",)
 """Written by a service that repeats a record, under the same id, rather than lose it."""
 HEAD = "head of tick"
+BLOCKS = "claimed"
+"""A table whose rows hold as much as a batch did, so two runs have the same claims in other rows."""
 _MOST_NAMED = 20
 Place = tuple[int, int]
 
@@ -62,6 +65,7 @@ class Oracle:
         self.lost = self.duplicated = self.reordered = self.states = 0
         self.objections: list[str] = []
         self.digests: dict[str, str] = {}
+        self._closed = 0  # the time of the last tick
         self._kinds: dict[Place, str] = {}
         self._counted: dict[str, Counter[Place]] = {
             s: Counter() for s in (*ENDS, *ALSO)
@@ -253,6 +257,7 @@ class Oracle:
         for message in self._reader.messages("ticks"):
             tick = self._reader.record(message.value())
             told.append(json.dumps([plain(tick[name]) for name in ("n", "time", "reason", "step", "raw")]))
+            self._closed = plain(tick["time"])
             if tick["n"] != len(told):
                 self.object(f"tick {tick['n']} stands where tick {len(told)} belongs")
         self.digests["ticks"] = _digest(told)
@@ -274,14 +279,18 @@ class Oracle:
         for message in self._reader.messages(f"{service}-changelog"):
             rows[message.partition(), message.key()] = message.value()
         lines: dict[str, list[str]] = defaultdict(list)
+        claims: dict[str, list[str]] = defaultdict(list)
         for (partition, place), value in rows.items():
             table, _, key = place.decode().partition("/")
             if value is not None:
-                row = [plain(held) for held in self._reader.record(value).values()]
+                record = self._reader.record(value)
+                row = [plain(held) for held in record.values()]
                 lines[f"{partition}/{table}"].append(json.dumps([key, row]))
+                if table == BLOCKS:
+                    claims[f"{partition}/{table}"] += self._claims(record)
         for name, held in lines.items():
             digest = _digest(held)
-            self.digests[f"{service} state {name}"] = digest
+            self.digests[f"{service} state {name}"] = _digest(claims.get(name, held))
             known = {place.partition("/")[0] for place in told or {}}  # a partition on its way is nobody's
             if name.partition("/")[0] not in known or name.endswith("/progress"):
                 continue
@@ -290,6 +299,18 @@ class Oracle:
                 self.object(f"{service}: its state {name} is not what its changelog holds ({len(held)} rows)")
         if told is None:
             self.object(f"{service} did not tell its state")
+
+    def _claims(self, block: dict[str, Any]) -> Iterator[str]:
+        """Yield the claims of a block that have not ended: which batch they came in is no part of what is known."""
+        count = len(block["dues"]) // 8
+        ends, dues = (
+            struct.unpack(f"<{count}{kind}", block[name]) for name, kind in (("ends", "i"), ("dues", "q"))
+        )
+        for n, (begin, end, due) in enumerate(zip((0, *ends), ends, dues, strict=False)):
+            if due > self._closed:
+                yield json.dumps(
+                    [block["ids"][begin:end].hex(), block["bodies"][16 * n : 16 * n + 16].hex(), due]
+                )
 
 
 def _digest(bodies: Iterable[str]) -> str:
