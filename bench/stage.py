@@ -72,7 +72,7 @@ class Stage:
     @cached_property
     def admin(self) -> AdminClient:
         """Return a client that creates topics and asks for offsets."""
-        return AdminClient({"bootstrap.servers": self.settings.bootstrap, "log_level": 3})
+        return AdminClient({"bootstrap.servers": self.settings.bootstrap, "log_level": 0})
 
     @cached_property
     def registry(self) -> ConfluentRegistry:

@@ -59,8 +59,12 @@ def make_again(rig, name):
 
 @pytest.mark.parametrize(
     "of",
-    [EVENTS.name, TICKS.name, LEDGER.name, lambda pipeline: changelog("ingestion", pipeline)],
-    ids=["events", "ticks", "ledger", "changelog"],
+    [
+        pytest.param(EVENTS.name, id="events"),
+        pytest.param(TICKS.name, id="ticks", marks=pytest.mark.slow),
+        pytest.param(LEDGER.name, id="ledger", marks=pytest.mark.slow),
+        pytest.param(lambda pipeline: changelog("ingestion", pipeline), id="changelog"),
+    ],
 )
 def test_a_service_refuses_a_topic_that_was_made_again(rig, of):
     worked(rig)
