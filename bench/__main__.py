@@ -77,8 +77,8 @@ def _main(asked: argparse.Namespace) -> None:
     if asked.json:
         asked.json.write_text(json.dumps(report, indent=1) + "\n")
     if asked.docs:
-        chosen = "".join(f'--only "{name}" ' for name in asked.only)
-        command = f"./headrace bench {chosen}--docs {asked.docs}"
+        flags = "".join(f'--only "{name}" ' for name in asked.only)
+        command = f"./headrace bench {flags}--docs {asked.docs}"
         results.into_page(asked.docs, results.markdown(report), command)
     _print(report)
     if bad := results.faults(report["rows"]):

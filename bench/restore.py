@@ -63,7 +63,7 @@ def measured(settings: Settings, keys: int, times: int) -> tuple[float, float]:
     registry, definition = ConfluentRegistry(settings.registry_url), find("bench", PIPELINE)
     encoder = Encoder(registry)
     engine = Engine(SERVICE, registry, MemoryArtifacts())
-    lane = Lane(SERVICE, Books(f"k{keys}"), 0, definition.partitions, encoder, MemoryArtifacts())
+    lane = Lane(SERVICE, Books(f"k{keys}"), 0, definition, encoder, MemoryArtifacts())
     admin = AdminClient({"bootstrap.servers": settings.bootstrap})
     admin.create_topics([NewTopic(lane.changelog, 1, 1)])[lane.changelog].result(30)
     writer = producer(settings.bootstrap, lane.changelog)
