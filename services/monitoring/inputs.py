@@ -10,6 +10,7 @@ import pyarrow as pa
 from headrace.bus.controls import control
 from headrace.bus.refusals import derived_id
 from headrace.bus.service import Batch, Emit, Rows, Table, Tick
+from headrace.contracts.arrow import as_type
 from headrace.pipeline.blocks import EMPTY, Counted, Found, Watch, counted, expected, length
 from headrace.pipeline.definition import Definition, Rule
 from headrace.pipeline.quarantine import Quarantine, fold, records_of, records_slice
@@ -26,7 +27,7 @@ def count(batch: Batch, rows: Rows, definition: Definition) -> None:
         found = batch.of(rule.record)
         if found is None:
             continue
-        times = found.columns["event_time"].cast(pa.int64()).to_numpy()
+        times = as_type(found.columns["event_time"], pa.int64()).to_numpy()
         column = pa.RecordBatch.from_struct_array(found.columns["data"])[rule.column]
         new = counted(rule, column, times, definition.clock.offset)
         keys = [f"{start:020d}|{rule.name}|{batch.partition}" for start in new]

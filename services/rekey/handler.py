@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from headrace.bus.service import Batch, Context, Emit, Rows, Step
+from headrace.contracts.arrow import as_type, filled
 from headrace.contracts.topics import REKEYED
 from headrace.pipeline.definition import Definition
 
@@ -27,9 +28,10 @@ def handle(batch: Batch, rows: Rows, view: Mapping[str, str]) -> Step:
             record,
             found.columns,
             cause=found.rows,
-            keys=pa.RecordBatch.from_struct_array(found.columns["data"])[view[record]]
-            .cast(pa.string())
-            .fill_null(""),
+            keys=filled(
+                as_type(pa.RecordBatch.from_struct_array(found.columns["data"])[view[record]], pa.string()),
+                "",
+            ),
         )
         for record, found in batch.records.items()
     ]

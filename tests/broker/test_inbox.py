@@ -141,5 +141,4 @@ def test_pieces_of_headers_are_those_of_their_records(broker, topic, reader):
     listed = [r.headers for r in first]
     assert list(first.headers[5:15]) == listed[5:15]
     assert [first.headers[5:15][n] for n in range(10)] == listed[5:15]
-    picked = first.take(first.offsets[[15, 0, 5]])
-    assert [r.headers for r in picked] == [listed[15], listed[0], listed[5]]
+    assert list(first.headers.take(first.offsets[[15, 0, 5]])) == [listed[15], listed[0], listed[5]]

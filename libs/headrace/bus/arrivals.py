@@ -11,10 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from confluent_kafka import KafkaError
 
-from headrace.bus.records import Headers, Incoming
+from headrace.bus.records import Headers, Incoming, Place
 
 Ints = npt.NDArray[np.int64]
-Place = tuple[str, int]
 _PLACE = itemgetter(0, 1)
 
 
@@ -82,14 +81,6 @@ class Arrivals:
         columns = (self.offsets.tolist(), self.keys.to_pylist(), self.values.to_pylist(), self.headers)
         for offset, key, value, headers in zip(*columns, strict=True):
             yield Incoming(self.topic, self.partition, offset, key, value, headers)
-
-    def take(self, rows: Ints) -> "Arrivals":
-        """Return some of the records."""
-        at = pa.array(rows)
-        return Arrivals(
-            self.topic, self.partition, self.offsets[rows], self.keys.take(at), self.values.take(at),
-            self.headers.take(rows),
-        )  # fmt: skip
 
 
 class Told(NamedTuple):

@@ -6,8 +6,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from headrace.bus.lane import Lane
 from headrace.bus.queues import Queue
-
-Place = tuple[str, int]
+from headrace.bus.records import Place
 
 
 class Backpressure:

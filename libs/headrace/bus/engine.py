@@ -5,13 +5,13 @@ from itertools import groupby
 from typing import Any
 
 from headrace.bus import chunks
-from headrace.bus.arrivals import Arrivals, Place, by_place, runs
+from headrace.bus.arrivals import Arrivals
 from headrace.bus.books import Books
 from headrace.bus.changelog import plain, read
 from headrace.bus.encode import Encoder
 from headrace.bus.errors import BrokenRecordError
 from headrace.bus.lane import Lane
-from headrace.bus.records import Incoming
+from headrace.bus.records import Incoming, Place
 from headrace.bus.schemas import Registry, codec, reading_schema
 from headrace.bus.service import Artifacts, Service
 from headrace.bus.skips import ORDER, Skip, Skips
@@ -131,12 +131,8 @@ class Engine(Turns):
 
     # -- records in ---------------------------------------------------------------------------------
 
-    def receive(self, messages: Sequence[Incoming]) -> list[str]:
-        """Take records as a consumer gave them; return the names of pipelines seen for the first time."""
-        return self.take(by_place(runs(messages)))
-
     def take(self, groups: Mapping[Place, Arrivals]) -> list[str]:
-        """Do what :meth:`receive` does with records that lie by topic and partition."""
+        """Take records by topic and partition; return the names of pipelines seen for the first time."""
         known = set(self._definitions)
         for topic, partition in sorted(groups):
             self._take(groups[topic, partition])

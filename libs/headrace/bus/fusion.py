@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from headrace.bus.arrivals import Arrivals, Place, by_place, runs
+from headrace.bus.arrivals import Arrivals
 from headrace.bus.books import Books
 from headrace.bus.changelog import plain
 from headrace.bus.chunks import handed_over
@@ -19,7 +19,7 @@ from headrace.bus.encode import Typed
 from headrace.bus.engine import Engine
 from headrace.bus.lane import Lane
 from headrace.bus.queues import Queue
-from headrace.bus.records import Incoming
+from headrace.bus.records import Incoming, Place
 from headrace.bus.service import Selection, Service
 from headrace.bus.transaction import Transaction
 from headrace.bus.turns import Key, Turns
@@ -128,12 +128,8 @@ class FusedEngine(Turns):
         """Give a lane the state its changelog holds."""
         next(m for m in self.members if m.service is lane.service).restore(lane, changelog)
 
-    def receive(self, messages: Sequence[Incoming]) -> list[str]:
-        """Take records as a consumer gave them; return the names of pipelines seen for the first time."""
-        return self.take(by_place(runs(messages)))
-
     def take(self, groups: Mapping[Place, Arrivals]) -> list[str]:
-        """Do what :meth:`receive` does with records that lie by topic and partition."""
+        """Take records by topic and partition; return the names of pipelines seen for the first time."""
         owned = {name for m in self.members for name in m.data_topics}
         found: list[str] = []
         for member in self.members:

@@ -14,9 +14,10 @@ from typing import Any
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from headrace.bus import native
-from headrace.bus.arrivals import Arrivals, Place, Told, arrivals
-from headrace.bus.kafka import all_incoming
+from headrace.bus.arrivals import Arrivals, Told, arrivals
+from headrace.bus.kafka import all_incoming, fetch_anew
 from headrace.bus.pulled import pull
+from headrace.bus.records import Place
 from headrace.contracts.topics import EVENTS
 
 MOST = 50_000  # records taken at once
@@ -44,8 +45,7 @@ class Inbox:
 
     def fetch_from(self, spot: TopicPartition) -> None:
         """Let the client fetch a partition anew, from an offset on."""
-        self._client.incremental_unassign([spot])
-        self._client.incremental_assign([spot])
+        fetch_anew(self._client, spot)
         self.assigned([spot])
 
     def forget(self, places: Iterable[Place]) -> None:

@@ -227,6 +227,12 @@ def fence(writer: Producer, timeout: float, going: Going) -> bool:
     return False
 
 
+def fetch_anew(client: Consumer, spot: TopicPartition) -> None:
+    """Let a consumer fetch a partition from an offset on, whatever it has fetched ahead of it."""
+    client.incremental_unassign([spot])
+    client.incremental_assign([spot])
+
+
 def answered(ask: Callable[[], Answer], patience: float) -> Answer:
     """Ask until the broker answers: a coordinator that has moved, or a leader that has, asks for another try.
 

@@ -6,6 +6,7 @@ stands in :mod:`headrace.bus.native`.
 
 import ctypes
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -14,8 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from confluent_kafka import KafkaError
 
-from headrace.bus.arrivals import Arrivals, HeaderColumns, Place, Told
+from headrace.bus.arrivals import Arrivals, HeaderColumns, Told
 from headrace.bus.foreign import call, call_with_five
+from headrace.bus.records import Place
 from headrace.contracts.arrow import validity
 from headrace.contracts.kernel import kernel
 
@@ -25,15 +27,19 @@ Bytes = npt.NDArray[np.uint8]
 _ERROR, _TOPIC, _PARTITION, _VALUE, _VALUE_SIZE, _KEY, _KEY_SIZE, _OFFSET, _OWN = range(9)
 _MESSAGE = _OWN + 1
 _NAME, _NAME_SIZE, _CONTENT, _CONTENT_SIZE, _HEADER = range(5)
-Functions = tuple[int, ...]  # addresses: of memcpy, of strlen, and of the library's functions about headers
-_COPY, _LENGTH, _HEADERS, _COUNT, _GET = range(5)
+Functions = tuple[int, ...]  # addresses: of memcpy, of strlen, and of the library's functions about messages
+_COPY, _LENGTH, _HEADERS, _COUNT, _GET, _DESTROY = range(6)
 
 
+@cache
 def functions(opened: Any) -> Functions:
     """Return the addresses of what the kernels call."""
     plain = ctypes.CDLL(None)
     found = [plain.memcpy, plain.strlen]
-    found += [getattr(opened, f"rd_kafka_{n}") for n in ("message_headers", "header_cnt", "header_get_all")]
+    found += [
+        getattr(opened, f"rd_kafka_{n}")
+        for n in ("message_headers", "header_cnt", "header_get_all", "message_destroy")
+    ]
     return tuple(ctypes.cast(function, ctypes.c_void_p).value or 0 for function in found)
 
 
@@ -53,7 +59,7 @@ def pull(
     try:
         return list(_read(opened, pointers, headed))
     finally:
-        _destroy(ctypes.cast(opened.rd_kafka_message_destroy, ctypes.c_void_p).value, pointers)
+        _destroy(functions(opened)[_DESTROY], pointers)
 
 
 def _read(opened: Any, pointers: Words, headed: Callable[[str], bool]) -> Iterator[Arrivals | Told]:

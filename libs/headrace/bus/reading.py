@@ -2,14 +2,15 @@
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol, Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
-from headrace.bus.arrivals import Arrivals, Place, Told
+from headrace.bus.arrivals import Arrivals, Told
 from headrace.bus.engine import decode_plain
-from headrace.bus.kafka import consumer, incoming, passed, received
-from headrace.bus.records import Incoming
+from headrace.bus.kafka import consumer, fetch_anew, incoming, passed, received
+from headrace.bus.records import Incoming, Place
 from headrace.bus.schemas import Registry
 from headrace.bus.unreadable import Stepping
 from headrace.errors import UnreachableError, UsageError
@@ -116,12 +117,9 @@ class KafkaLog:
 def _read(bootstrap: str, client: Consumer, spans: Iterable[Span]) -> Iterator[Stamped]:
     left = {(s.topic, s.partition): s for s in spans if s.end is None or s.end > s.start}
     client.assign([TopicPartition(s.topic, s.partition, s.start or OFFSET_BEGINNING) for s in left.values()])
-
-    def fetch_from(spot: TopicPartition) -> None:
-        client.incremental_unassign([spot])
-        client.incremental_assign([spot])
-
-    stepping = Stepping(bootstrap, fetch_from, lambda topic, partition: left[topic, partition].start)
+    stepping = Stepping(
+        bootstrap, partial(fetch_anew, client), lambda topic, partition: left[topic, partition].start
+    )
     while left:
         for place, found in _sifted(client, stepping, left):
             span = left.get(place)

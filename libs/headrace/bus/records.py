@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 Headers = Sequence[tuple[str, bytes]]
+Place = tuple[str, int]  # topic and partition
 
 
 class Incoming(NamedTuple):

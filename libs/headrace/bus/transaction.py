@@ -4,9 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from headrace.bus.blocks import Block
-from headrace.bus.records import Outgoing
-
-Place = tuple[str, int]
+from headrace.bus.records import Outgoing, Place
 
 
 @dataclass(slots=True)

@@ -1,10 +1,12 @@
 """How the lanes of an engine take their turns in one transaction, and what becomes of one whose handler fails."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from headrace.bus.arrivals import Arrivals, by_place, runs
 from headrace.bus.errors import HandlerError, UnansweredError
 from headrace.bus.lane import Lane
+from headrace.bus.records import Incoming, Place
 from headrace.bus.transaction import Transaction
 
 Key = tuple[str, int]
@@ -17,6 +19,14 @@ class Turns(ABC):
     def __init__(self) -> None:
         self.stopped: dict[Key, HandlerError | UnansweredError] = {}
         self._working: set[Key] = set()
+
+    def receive(self, messages: Sequence[Incoming]) -> list[str]:
+        """Take records as a consumer gave them; return the names of pipelines seen for the first time."""
+        return self.take(by_place(runs(messages)))
+
+    @abstractmethod
+    def take(self, groups: Mapping[Place, Arrivals]) -> list[str]:
+        """Take records by topic and partition; return the names of pipelines seen for the first time."""
 
     @abstractmethod
     def _keys(self) -> Iterable[Key]:

@@ -17,8 +17,8 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.fetch import FetchRequest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from headrace.bus.arrivals import Arrivals, Place, Told, arrivals
-from headrace.bus.records import Incoming
+from headrace.bus.arrivals import Arrivals, Told, arrivals
+from headrace.bus.records import Incoming, Place
 from headrace.bus.refusals import UNREADABLE
 from headrace.contracts.topics import EVENTS
 
