@@ -101,7 +101,7 @@ def _work(ready: Stage, row: Row, made: Events, warm: int) -> tuple[float, float
 
 def _cpu(processes: Sequence[subprocess.Popen[bytes]]) -> float:
     times = [psutil.Process(process.pid).cpu_times() for process in processes]
-    return sum(t.user + t.system for t in times)
+    return float(sum(t.user + t.system for t in times))
 
 
 def rest(

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from headrace.bus.effects import Work
 from headrace.bus.observer import Said
 from headrace.contracts.topics import (
     EVENTS,
@@ -47,7 +48,7 @@ PIPELINE, ONE_FEATURE, ROWS = "flights", "dep_delay", 16_384
 def loop_of(definition: Definition) -> MemoryLoop:
     """Return the loop; versions and aliases are told to nobody else."""
     trainer = Trainer()
-    nowhere = dict.fromkeys(("record-version", "move-alias"), lambda _payload, _tools: {})
+    nowhere: dict[str, Work] = dict.fromkeys(("record-version", "move-alias"), lambda _payload, _tools: {})
     effects: dict[Any, Any] = {
         TRAINING_EFFECTS: (TRAINING_RESULTS, {"fit": trainer.fit, "learn": trainer.learn}),
         REGISTRY_EFFECTS: (REGISTRY_RESULTS, nowhere),

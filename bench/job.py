@@ -83,4 +83,5 @@ def labels(features: npt.NDArray[np.float64], seed: int = SEED) -> npt.NDArray[n
     chance = np.random.default_rng(seed)
     centred = (features - features.mean(axis=0)) / features.std(axis=0)
     weights = np.linspace(-1.0, 1.0, features.shape[1])
-    return (centred @ weights + chance.logistic(size=len(features)) > 0).astype(np.float64)
+    truth: npt.NDArray[np.bool_] = centred @ weights + chance.logistic(size=len(features)) > 0
+    return truth.astype(np.float64)

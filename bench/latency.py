@@ -75,7 +75,7 @@ def _flow(ready: Stage, row: Row, rate: int, seconds: int) -> None:
     count = min(rate * seconds, MOST)
     made = events(WARM + count)
     records = ready.framed(made.part(WARM, len(made.number)))
-    writer, size = producer(ready.settings.bootstrap, **{"linger.ms": 0}), max(1, rate // SLICES)
+    writer, size = producer(ready.settings.bootstrap, None, **{"linger.ms": 0}), max(1, rate // SLICES)
     with ready.running(*row.commands, peer=row.peer) as processes:
         ready.publish(made.part(0, WARM))
         rest(ready, row, processes, int(0.9 * WARM), WARM_STILL)

@@ -61,12 +61,13 @@ def replica(bootstrap: str, number: int, registry: Registry, owned: Connection) 
     gc.set_threshold(*COLLECT)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    runner = SharingRunner(bootstrap, Engine(SERVICE, registry, MemoryArtifacts()), replica=number)
+    engine = Engine(SERVICE, registry, MemoryArtifacts())
+    runner = SharingRunner(bootstrap, engine, replica=number)
     runner.start(lambda: not stop.is_set(), PATIENCE)
     before: set[int] = set()
     while not stop.is_set():
         runner.pump()
-        now = {partition for _, partition in runner.engine.lanes}
+        now = {partition for _, partition in engine.lanes}
         if now != before:
             owned.send(now)
             before = now
@@ -150,7 +151,7 @@ class Load:
     """Publishes what ingestion and the clock said, tick by tick, one a second."""
 
     def __init__(self, bootstrap: str, loop: MemoryLoop) -> None:
-        self._writer = producer(bootstrap, **{"linger.ms": 0})
+        self._writer = producer(bootstrap, None, **{"linger.ms": 0})
         log, registry = loop.log, loop.registry
         validated, ledger, ticks = (log.read(t.name(SHOP.name)) for t in (VALIDATED, LEDGER, TICKS))
         self._events, self._marks = by_tick(validated, registry), by_tick(ledger, registry, "ingestion")

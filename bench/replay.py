@@ -42,6 +42,7 @@ from headrace.contracts.topics import (
 )
 from headrace.errors import CheckError
 from headrace.local.settings import Settings
+from headrace.models.dataset import names
 from headrace.models.kinds import learner
 from headrace.models.ports import Dataset
 from headrace.pipeline.definition import Definition
@@ -119,7 +120,7 @@ def _artifact(definition: Definition, parts: Sequence[Step]) -> bytes:
     values = codec(feature_schema(definition)).decode(bodies, SIZE).columns["values"]
     columns = pa.RecordBatch.from_struct_array(values)
     target = (columns["dep_delay"].to_numpy(zero_copy_only=False) > 10).astype(np.float64)  # noqa: PLR2004
-    return learner(definition).fit(Dataset(columns, target, "binary", tuple(definition.label.classes)))
+    return learner(definition).fit(Dataset(columns, target, "binary", names(definition)))
 
 
 def _played(definition: Definition, parts: Sequence[Step], artifact: bytes) -> MemoryLoop:

@@ -126,7 +126,8 @@ class Stage:
         """Return what must come out of the events."""
 
         def score(matrix: Floats) -> Floats:
-            return self.model.predict_proba(matrix)[:, 1]
+            found: Floats = self.model.predict_proba(matrix)[:, 1]
+            return found
 
         return expected(made, score)
 

@@ -105,4 +105,5 @@ class Model:
 
     def scores(self, features: Sequence[Sequence[float]]) -> list[float]:
         """Return the probability of a failure, one a row."""
-        return self._model.predict_proba(np.array(features, dtype=np.float64))[:, 1].tolist()
+        found: list[float] = self._model.predict_proba(np.array(features, dtype=np.float64))[:, 1].tolist()
+        return found

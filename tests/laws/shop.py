@@ -1,5 +1,7 @@
 """A small pipeline for laws: orders ask, returns answer; windows over returns, rules, and every kind of bad row."""
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 from headrace.pipeline.definition import Definition
@@ -8,7 +10,7 @@ MINUTE = 60_000_000
 HOUR = 60 * MINUTE
 
 
-def _record(name, fields):
+def _record(name: str, fields: list[tuple[str, object]]) -> dict[str, object]:
     return {"type": "record", "name": name, "fields": [{"name": n, "type": t} for n, t in fields]}
 
 
@@ -87,7 +89,7 @@ _EVENT = st.one_of(_ORDERS, _ORDERS, _RETURNS, _BROKEN)
 STEPS = st.lists(st.lists(_EVENT, max_size=25), min_size=1, max_size=4)
 
 
-def timed(step, events):
+def timed(step: int, events: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
     """Place a step's minutes in its hour, so that event time mostly follows the log but not always."""
     base = step * HOUR
     return [
