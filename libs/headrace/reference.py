@@ -21,12 +21,14 @@ class _AsWritten(GenerateJsonSchema):
     """A definition as a file has it: durations as text, contracts as paths."""
 
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
+        """Describe a duration as its text."""
         if schema["function"]["function"] is not durations.parse:
             return super().function_before_schema(schema)
         units = "|".join(durations.UNITS)
         return {"type": "string", "pattern": rf"^\s*\d+\s*({units})\s*$", "examples": ["90s", "3h", "2d"]}
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Write the default of a duration as its text."""
         made = super().default_schema(schema)
         if "pattern" in made and isinstance(made.get("default"), int):
             made["default"] = durations.show(made["default"])

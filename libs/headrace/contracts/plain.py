@@ -123,6 +123,7 @@ class _Walk:
         self.body, self.at, self.items = body, 0, items
 
     def value(self, shape: Shape) -> None:
+        """Read a value, and the branch before it where the schema lets it be null."""
         if shape.null is not None:
             branch = self.long()
             if branch not in (0, 1):
@@ -138,6 +139,7 @@ class _Walk:
             self.scalar(shape)
 
     def scalar(self, shape: Shape) -> None:
+        """Read a value that has no others in it; floats and fixed have no wrong bytes, only too few."""
         match shape.kind:
             case "boolean":
                 if self.take(1) not in (b"\0", b"\1"):
@@ -158,6 +160,7 @@ class _Walk:
                 self.take(shape.size or _WIDTHS[shape.kind])
 
     def take(self, count: int) -> bytes:
+        """Return the next bytes, so many."""
         if count > len(self.body) - self.at:
             raise UnreadableError(kernel.TRUNCATED)
         self.at += count
@@ -176,12 +179,14 @@ class _Walk:
         raise UnreadableError(kernel.BAD_VARINT)
 
     def length(self) -> int:
+        """Read how many bytes follow."""
         count = self.long()
         if count < 0:
             raise UnreadableError(kernel.BAD_LENGTH)
         return count
 
     def text(self) -> None:
+        """Read a string of strict UTF-8."""
         found = self.take(self.length())
         try:
             found.decode()
@@ -204,6 +209,7 @@ class _Walk:
                 raise UnreadableError(kernel.BAD_BLOCK)
 
     def block(self, shape: Shape, count: int) -> None:
+        """Read the items of one block, as long as bytes and budget can hold so many."""
         if count > (len(self.body) - self.at) // shape.item_bytes:
             raise UnreadableError(kernel.TRUNCATED)
         self.items -= count

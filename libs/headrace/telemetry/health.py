@@ -118,6 +118,7 @@ class _Quiet(WSGIRequestHandler):
     """A request handler that does not log each scrape."""
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
+        """Say nothing."""
         del format, args
 
 
