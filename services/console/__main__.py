@@ -10,7 +10,7 @@ from headrace.bus.kafka import consumer, wait_for_topics
 from headrace.errors import ConfigurationError
 from headrace.local.settings import LOOPBACK, Settings
 from headrace.telemetry.health import Health
-from headrace.telemetry.logs import configure
+from headrace.telemetry.logs import configure, last_words
 from headrace.telemetry.overview import CONTROLS
 from services.console.api import console
 from services.console.service import Live
@@ -19,6 +19,7 @@ from services.console.settings import ConsoleSettings
 LOG = logging.getLogger("headrace.console")
 
 
+@last_words()
 def main() -> int:
     """Serve until a signal; return 1 when the log could not be followed any more."""
     configure("console")

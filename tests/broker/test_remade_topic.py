@@ -1,5 +1,7 @@
 """A topic that was deleted and made again has the old name and other records: a service that worked on it refuses it."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -10,7 +12,8 @@ from rigs import INGESTION, KafkaRig, fresh_name
 from headrace.bus.identity import made_again
 from headrace.contracts.topics import EVENTS, LEDGER, TICKS, VALIDATED, changelog
 from headrace.errors import ConfigurationError
-from headrace.testing.broker import running_broker
+from headrace.local.settings import CHECKOUT
+from headrace.testing.broker import free_ports, running_broker
 
 pytestmark = pytest.mark.broker
 broker = pytest.fixture(scope="module")(running_broker)  # of its own: it makes the control topics
@@ -63,7 +66,6 @@ def make_again(rig, name):
         pytest.param(EVENTS.name, id="events"),
         pytest.param(TICKS.name, id="ticks", marks=pytest.mark.slow),
         pytest.param(LEDGER.name, id="ledger", marks=pytest.mark.slow),
-        pytest.param(lambda pipeline: changelog("ingestion", pipeline), id="changelog"),
     ],
 )
 def test_a_service_refuses_a_topic_that_was_made_again(rig, of):
@@ -77,6 +79,23 @@ def test_a_service_refuses_a_topic_that_was_made_again(rig, of):
     ) as refused:
         rig.settle([rig.runner(INGESTION)])
     assert "deleted and made again" in refused.value.why
+    assert made_again(rig._admin, ["ingestion", "features"])[name] == ["ingestion"]
+    assert len(rig.rows(VALIDATED)) == 5
+
+
+def test_the_refusal_ends_a_process_with_one_line_and_the_code_of_a_configuration(rig, broker):
+    worked(rig)
+    name = changelog("ingestion", rig.definition.name)
+    make_again(rig, name)
+    environment = broker.environment() | {"HEADRACE_METRICS_PORT": str(*free_ports(1))}
+    command = [sys.executable, "-m", "services.ingestion"]
+    done = subprocess.run(
+        command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    (line,) = [told for told in done.stdout.splitlines() if "level=critical" in told]
+    assert f"{name} is not the topic that ingestion worked on; it was deleted and made again" in line
+    assert "next: give the pipeline a new name" in line
+    assert (done.returncode, done.stderr, "Traceback" in done.stdout) == (3, "", False)
     assert made_again(rig._admin, ["ingestion", "features"])[name] == ["ingestion"]
     assert len(rig.rows(VALIDATED)) == 5
 

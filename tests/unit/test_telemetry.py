@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.errors import ConfigurationError
+from headrace.errors import CheckError, ConfigurationError, HeadraceError, UnreachableError
 from headrace.telemetry.health import Health
-from headrace.telemetry.logs import Logfmt
+from headrace.telemetry.logs import Logfmt, last_words
 
 
 @pytest.fixture
@@ -75,6 +76,35 @@ def test_a_log_line_is_one_line_whatever_the_message(message: str) -> None:
     assert len(line.splitlines()) <= 1
     text = line.split(" msg=", 1)[1]
     assert (json.loads(text) if text.startswith('"') else text) == message
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [(HeadraceError, 1), (ConfigurationError, 3), (UnreachableError, 4), (CheckError, 5)]
+)
+def test_last_words_are_one_line_and_the_exit_code(kind, code, caplog) -> None:
+    with pytest.raises(SystemExit) as ended, last_words():
+        raise kind("it broke", "for a reason", "headrace doctor")
+    (record,) = caplog.records
+    assert (ended.value.code, record.levelname) == (code, "CRITICAL")
+    assert record.getMessage() == "it broke; for a reason; next: headrace doctor"
+    assert bool(record.exc_info) == (code == 1)
+
+
+def test_what_is_no_error_of_ours_keeps_its_traceback(caplog) -> None:
+    with pytest.raises(ZeroDivisionError), last_words():
+        raise ZeroDivisionError
+    assert not caplog.records
+
+
+def test_a_service_that_is_configured_wrongly_ends_with_one_line() -> None:
+    wrong = {"HEADRACE_METRICS_PORT": "0", "PYTHONPATH": "libs:."}
+    done = subprocess.run(
+        [sys.executable, "-m", "services.clock"],
+        env=os.environ | wrong, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (3, "")
+    (line,) = done.stdout.splitlines()
+    assert "setting HEADRACE_METRICS_PORT is wrong" in line
 
 
 def test_telemetry_loads_no_heavy_library() -> None:

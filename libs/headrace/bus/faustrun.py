@@ -18,11 +18,12 @@ from headrace.local.settings import Settings
 from headrace.pipeline.definition import Definition
 from headrace.store.artifacts import open_store
 from headrace.telemetry.health import Health
-from headrace.telemetry.logs import configure
+from headrace.telemetry.logs import configure, last_words
 
 LOG = logging.getLogger("headrace.run")
 
 
+@last_words()
 def run_faust(service: Service, *, patience: float) -> None:
     """Run a service until a signal or a new pipeline (both exit code 0); a supervisor starts it again.
 

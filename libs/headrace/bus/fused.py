@@ -2,12 +2,12 @@
 
 import argparse
 import importlib
-import sys
 from collections.abc import Sequence
 
 from headrace.bus.run import run_fused
 from headrace.bus.service import Service
 from headrace.errors import ConfigurationError
+from headrace.telemetry.logs import last_words
 
 
 def members(names: Sequence[str]) -> list[Service]:
@@ -18,7 +18,9 @@ def members(names: Sequence[str]) -> list[Service]:
             found.append(importlib.import_module(f"services.{name}.service").SERVICE)
         except (ModuleNotFoundError, AttributeError) as error:
             raise ConfigurationError(
-                f"{name} is no service that can be fused", str(error), "fuse: ingestion features serving"
+                f"{name} is no service that can be fused",
+                str(error),
+                "python -m headrace.bus.fused ingestion features serving",
             ) from error
     return found
 
@@ -31,11 +33,8 @@ def main() -> None:
         "--lean", action="store_true", help="do not write the topics between the members; replay makes them"
     )
     arguments = parser.parse_args()
-    try:
+    with last_words():
         run_fused(members(arguments.services), lean=arguments.lean)
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)  # noqa: T201 -- the answer to whoever started it
-        sys.exit(3)
 
 
 if __name__ == "__main__":

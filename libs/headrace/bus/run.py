@@ -23,7 +23,7 @@ from headrace.contracts.topics import Topic
 from headrace.local.settings import Settings
 from headrace.store.artifacts import open_store
 from headrace.telemetry.health import Health
-from headrace.telemetry.logs import configure
+from headrace.telemetry.logs import configure, last_words
 
 LOG = logging.getLogger("headrace.run")
 
@@ -49,16 +49,13 @@ class Stop:
         self._event.set()
 
 
+@last_words()
 def run(
     service: Service,
     effects: tuple[Topic, Topic, Mapping[str, Work]] | None = None,
     runner_class: type[KafkaRunner] = KafkaRunner,
 ) -> None:
-    """Run a service until a signal; an error of ours ends the process with its traceback and exit code 1.
-
-    Raises:
-        ConfigurationError: when it is to be one of several replicas and cannot.
-    """
+    """Run a service until a signal; a HeadraceError ends the process as :func:`last_words` says."""
     settings, health, stop = _begin(service.name)
     engine = _engine(service, settings)
     failed = threading.Event()
@@ -82,6 +79,7 @@ def run(
         sys.exit(1)
 
 
+@last_words()
 def run_fused(services: Sequence[Service], *, lean: bool) -> None:
     """Run a chain of services as one until a signal; see :mod:`headrace.bus.fusion`."""
     settings, health, stop = _begin("+".join(s.name for s in services))
@@ -105,12 +103,9 @@ def _pump(runner: KafkaRunner, health: Health, going: Going) -> None:
     runner.close()
 
 
+@last_words()
 def run_observer(name: str, observer: Observer, *, wait: float) -> None:
-    """Run an observer until a signal.
-
-    Raises:
-        ConfigurationError: when it is to be one of several replicas.
-    """
+    """Run an observer until a signal; a HeadraceError ends the process as :func:`last_words` says."""
     settings, health, stop = _begin(name)
     if settings.replicas > 1:
         raise only_one(name)
@@ -139,7 +134,8 @@ def _in_background(work: Callable[[], None], failed: threading.Event) -> None:
 
     def guarded() -> None:
         try:
-            work()
+            with last_words():
+                work()
         except BaseException:
             failed.set()
             raise

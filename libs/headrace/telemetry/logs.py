@@ -4,7 +4,12 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from headrace.errors import HeadraceError
+
+LOG = logging.getLogger("headrace.run")
 _TALKATIVE = ("httpx", "httpx2", "faust", "mode", "aiokafka", "uvicorn.access")
 
 
@@ -37,6 +42,22 @@ def configure(service: str, level: str = "INFO") -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """End the process on a HeadraceError: one line says what failed, why and the next command.
+
+    The exit code is the error's. A traceback comes only with exit code 1, where the fault may be ours and not the
+    operator's; any other exception passes, with its own.
+    """
+    try:
+        yield
+    except HeadraceError as error:
+        told = [error.what, error.why, error.next_command and f"next: {error.next_command}"]
+        ours = error.exit_code == HeadraceError.exit_code
+        LOG.critical("%s", "; ".join(filter(None, told)), exc_info=error if ours else None)
+        sys.exit(error.exit_code)
 
 
 def _quoted(value: str) -> str:
