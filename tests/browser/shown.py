@@ -13,6 +13,7 @@ from headrace.bus.observer import Said
 from headrace.contracts.topics import (
     COMMANDS,
     DRIFT,
+    RECEIPTS,
     REGISTRY_EFFECTS,
     REGISTRY_RESULTS,
     RETRAIN,
@@ -37,6 +38,9 @@ from services.training.service import SERVICE as TRAINING
 
 SERVICES = (INGESTION, FEATURES, SERVING, MONITORING, TRAINING, REGISTRY, DEPLOYMENT)
 APPENDED = 1_700_000_000_000  # ms: when tick 0 would have been appended; the others, a tenth of a second each
+STEEP = {
+    "name": "steep", "record": "Toss", "column": "bias", "kind": "range", "maximum": 2.9, "severity": "quarantine",
+}  # fmt: skip
 DRIFTED = {
     "signal_id": "d1", "pipeline": "coins", "tick": 12, "time": 9 * HOUR, "detector": "shift", "feature": "bias",
     "slice": "", "level": "alarm", "e_value": 41.0, "threshold": 40.0, "first_block": 7 * HOUR, "effect": 0.31,
@@ -52,7 +56,7 @@ BACK = {
 
 
 def played() -> MemoryLoop:
-    """Return a loop that refused, learnt, promoted twice, heard of drift and was rolled back."""
+    """Return a loop that refused, quarantined, learnt, promoted twice, heard of drift and was rolled back."""
     trainer = Trainer()
     effects = {
         TRAINING_EFFECTS: (TRAINING_RESULTS, {"fit": trainer.fit, "learn": trainer.learn}),
@@ -61,7 +65,7 @@ def played() -> MemoryLoop:
             dict.fromkeys(("record-version", "move-alias"), lambda *_: {}),
         ),
     }
-    loop = MemoryLoop(pipeline(), SERVICES, Clock(), effects)
+    loop = MemoryLoop(pipeline(rules=[STEEP]), SERVICES, Clock(), effects)
     for number, events in enumerate(hours(9)):
         if number == 6:
             loop.say(Said(DRIFT, "DriftDetected", DRIFTED))
@@ -83,10 +87,10 @@ class Held:
 
     def __init__(self, loop: MemoryLoop, now: int = APPENDED + 2_400) -> None:
         self._loop, self._now, self.overview = loop, now, Overview()
-        for topic in (*CONTROLS, *STREAMS):
+        for topic in (*CONTROLS, *STREAMS, RECEIPTS):
             held = loop.log.partitions[topic.name("coins"), 0]
             for _, record, fields in decode_plain(held, loop.registry):
-                self.overview.take(record, fields, appended(record, fields))
+                self.overview.take(record, {"pipeline": "coins", **fields}, appended(record, fields))
 
     def report(self):
         return self.overview.report(self._now)

@@ -43,6 +43,8 @@ def test_counts_are_what_the_topics_hold(client, loop):
     assert told["predictions"] == len(loop.records(PREDICTIONS))
     assert told["outcomes"] == len(loop.records(OUTCOMES))
     assert (told["champion"], told["decisions"]["Promoted"]) == ("coins v1", 2)
+    steep = [p for _, p in loop.records(PREDICTIONS) if p["quarantined_by"] == "steep"]
+    assert told["quarantined"] == len(steep) > 0
 
 
 def test_services_come_in_the_order_of_flow_and_only_stages_have_an_open_tick(client):
@@ -147,6 +149,8 @@ def test_a_browser_draws_services_decisions_and_events(address, tmp_path):
     page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
     assert all(f'data-service="{name}"' in page for name in FLOW)
     assert "open tick 25" in page
+    assert "<dt>quarantined</dt><dd>0</dd>" not in page
+    assert "<dt>quarantined</dt>" in page
     assert "rolled back to version 1 by ada: &lt;b&gt;worse&lt;/b&gt; on Mondays" in page
     assert "coins v2 (ok)" in page
     assert 'role="status" class="">as of' in page

@@ -79,7 +79,8 @@ function drawTopology(pipeline) {
 function drawFacts(p) {
   const facts = {
     champion: p.champion ?? "the prior", challenger: p.challenger ?? "–", tick: count(p.tick), "simulated date": instant(p.time),
-    events: count(p.events), rejected: count(p.rejected), predictions: count(p.predictions), outcomes: count(p.outcomes),
+    events: count(p.events), rejected: count(p.rejected), quarantined: count(p.quarantined),
+    predictions: count(p.predictions), outcomes: count(p.outcomes),
     "records a second": count(p.records_per_second), behind: `${p.lag.ticks} ticks, ${p.lag.seconds.toFixed(1)} s`,
   };
   at("facts").replaceChildren(...Object.entries(facts).map(([name, value]) => {
