@@ -27,49 +27,47 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["HEADRACE_METRICS_PORT"])), 
 """
 
 
-@pytest.fixture
-def settings(tmp_path):
-    root = tmp_path / "a checkout, 100% #1"
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory):
+    """Yield a platform that all tests here share: what they do to it, the next one finds repaired."""
+    root = tmp_path_factory.mktemp("platform") / "a checkout, 100% #1"
     (root / "services").mkdir(parents=True)
     (root / "services" / "__init__.py").touch()  # or the checkout's own package would be found before it
     for name in ("alpha", "registry"):
         (root / "services" / name).mkdir(parents=True)
         (root / "services" / name / "__main__.py").write_text(HEALTHY)
     kafka, registry, metrics = free_ports(3)
-    return Settings(
-        root=root,
-        home=root / ("deep" * 20),
-        kafka_port=kafka,
-        registry_port=registry,
-        metrics_port=metrics,
+    platform = Platform(
+        Settings(
+            root=root,
+            home=root / ("deep" * 20),
+            kafka_port=kafka,
+            registry_port=registry,
+            metrics_port=metrics,
+        )
     )
-
-
-@pytest.fixture
-def platform(settings):
-    platform = Platform(settings)
     platform.start()
+    platform.wait_broker()
+    platform.wait_healthy()
     yield platform
     platform.stop()
 
 
-def test_it_starts_survives_kills_and_leaves_nothing_behind(platform):
-    platform.wait_broker()
-    platform.wait_healthy()
+def test_it_starts_and_survives_kills(platform):
     assert set(platform.pids()) == {"alpha", "registry", "kafka", "schema-registry"}
     _a_killed_service_comes_back(platform)
     _kafka_keeps_what_it_acknowledged_over_a_kill(platform)
     _a_second_start_changes_nothing(platform)
-    pids = platform.pids()
-    platform.stop()
-    assert not [pid for pid in pids.values() if psutil.pid_exists(pid)]
-    assert platform.states() == []
-    log = (platform.settings.log_folder / "supervisord.log").read_text()
-    assert re.findall(r"stopped: (\S+)", log)[-2:] == ["schema-registry", "kafka"]
+
+
+def test_a_taken_port_is_said_with_its_variable_and_nothing_starts(platform, tmp_path):
+    other = Platform(platform.settings.model_copy(update={"home": tmp_path / "other"}))
+    with pytest.raises(ConfigurationError, match="HEADRACE_KAFKA_PORT"):
+        other.start()
+    assert not other.supervisor.running()
 
 
 def test_what_a_killed_supervisor_left_is_stopped_before_a_new_start(platform):
-    platform.wait_healthy()
     before = platform.pids()
     os.kill(int((platform.settings.home / "supervisord.pid").read_text()), signal.SIGKILL)
     platform.start()
@@ -79,27 +77,24 @@ def test_what_a_killed_supervisor_left_is_stopped_before_a_new_start(platform):
     assert not [pid for pid in before.values() if psutil.pid_exists(pid)]
 
 
-def test_a_service_that_cannot_start_is_named_with_the_command_that_shows_why(settings):
-    (settings.root / "services" / "registry" / "__main__.py").write_text("raise SystemExit('no licence')")
-    platform = Platform(settings)
-    platform.start()
-    try:
-        with pytest.raises(HeadraceError, match="registry") as caught:
-            platform.wait_healthy()
-    finally:
-        platform.stop()
+def test_a_service_that_cannot_start_is_named_with_the_command_that_shows_why(platform):
+    entry = platform.settings.root / "services" / "registry" / "__main__.py"
+    entry.write_text("raise SystemExit('no licence')")
+    platform.kill("registry")
+    with pytest.raises(HeadraceError, match="registry") as caught:
+        platform.wait_healthy()
     assert "alpha" not in caught.value.what
     assert caught.value.next_command.endswith("logs registry")
-    assert "no licence" in (settings.log_folder / "registry.log").read_text()
+    assert "no licence" in (platform.settings.log_folder / "registry.log").read_text()
 
 
-def test_a_taken_port_is_said_with_its_variable_and_nothing_starts(platform, tmp_path):
-    other = Platform(platform.settings.model_copy(update={"home": tmp_path / "other"}))
-    answers.wait_for_registry(platform.settings, 240)
-    answers.wait_for_kafka(platform.settings, 240)
-    with pytest.raises(ConfigurationError, match="HEADRACE_KAFKA_PORT"):
-        other.start()
-    assert not other.supervisor.running()
+def test_a_stop_leaves_nothing_behind(platform):
+    pids = platform.pids()
+    platform.stop()
+    assert not [pid for pid in pids.values() if psutil.pid_exists(pid)]
+    assert platform.states() == []
+    log = (platform.settings.log_folder / "supervisord.log").read_text()
+    assert re.findall(r"stopped: (\S+)", log)[-2:] == ["schema-registry", "kafka"]
 
 
 def _a_killed_service_comes_back(platform):
