@@ -204,11 +204,15 @@ class KafkaRig(Rig):
         names = [t.name(self.definition.name) for t in (*PIPELINE_TOPICS, *CONTROL_TOPICS)]
         names += [changelog(s.name, self.definition.name) for s in self.services]
         self._admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        self.forget(names)
+        _done(self._admin.create_topics([NewTopic(n, 1, 1) for n in names]))
+
+    def forget(self, names):
+        """Delete those of the topics that there are."""
         old = sorted(set(names) & set(self._admin.list_topics(timeout=10).topics))
         _done(self._admin.delete_topics(old) if old else {})
         while set(old) & set(self._admin.list_topics(timeout=10).topics):
             time.sleep(0.05)
-        _done(self._admin.create_topics([NewTopic(n, 1, 1) for n in names]))
 
     def append(self, records, *, commit=True):
         if commit:

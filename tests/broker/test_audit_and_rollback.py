@@ -20,14 +20,12 @@ from headrace.models.ports import Dataset
 from headrace.pipeline.definition import Rollout
 from headrace.store.artifacts import open_store
 from headrace.store.keys import signing_key
-from headrace.testing.broker import running_broker
 from services.audit.handler import Audit
 from services.clock.handler import Clock
 from services.deployment.service import SERVICE as DEPLOYMENT
 from tests.laws.shop import HOUR
 
 pytestmark = pytest.mark.broker
-broker = pytest.fixture(scope="module")(running_broker)
 
 
 class Platform(KafkaRig):

@@ -13,9 +13,7 @@ from headrace.bus import transactions
 from headrace.bus.errors import ReplacedError
 from headrace.bus.transactions import FAILURES, Transactions
 from headrace.contracts.topics import EVENTS, LEDGER, REJECTED, VALIDATED
-from headrace.testing.broker import running_broker
 
-broker = pytest.fixture(scope="module")(running_broker)
 pytestmark = pytest.mark.broker
 
 

@@ -19,9 +19,7 @@ from rigs import AbortingRunner, KafkaRig, MemoryRig, fresh_name, never
 
 from headrace.bus.kafka import consumer, incoming
 from headrace.contracts.topics import EVENTS
-from headrace.testing.broker import running_broker
 
-broker = pytest.fixture(scope="module")(running_broker)  # of its own: engines open every pipeline they find
 named = pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__.removeprefix("check_"))
 
 

@@ -24,10 +24,8 @@ from headrace.sources import pipelines
 from headrace.sources.source import Step
 from headrace.sources.validation import typed
 from headrace.sources.wire import Wire
-from headrace.testing.broker import running_broker
 
 pytestmark = pytest.mark.broker
-broker = pytest.fixture(scope="module")(running_broker)  # of its own: it makes the control topics
 LETTERS = 1_000
 FLIGHTS = pipelines.find("flights", Path("pipelines")).model_copy(update={"name": "letters"})
 ROW = {
@@ -41,9 +39,10 @@ ROW = {
 def stage(broker):
     """Registered pipeline, with its dead letters; nothing else runs."""
     registry = ConfluentRegistry(broker.registry_url)
-    topics = [t.name("letters") for t in (EVENTS, REJECTED, COMMANDS, PIPELINES)]
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    for done in admin.create_topics([NewTopic(t, 1, 1) for t in topics]).values():
+    topics = {t.name("letters") for t in (EVENTS, REJECTED, COMMANDS, PIPELINES)}
+    missing = topics - set(admin.list_topics(timeout=10).topics)
+    for done in admin.create_topics([NewTopic(t, 1, 1) for t in missing]).values():
         done.result(120)
     told = {
         "pipeline": "letters", "tick": -1, "digest": FLIGHTS.digest, "definition": FLIGHTS.canonical(), "stages": [],

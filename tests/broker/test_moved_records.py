@@ -18,14 +18,21 @@ from headrace.bus.observer import Said
 from headrace.bus.partitions import partitions_of
 from headrace.bus.provision import announce, create_topics
 from headrace.bus.reading import KafkaLog
-from headrace.contracts.topics import EVENTS, FEATURES, LEDGER, PREDICTIONS, REKEYED, TICKS, VALIDATED
+from headrace.contracts.topics import (
+    CONTROL_TOPICS,
+    EVENTS,
+    FEATURES,
+    LEDGER,
+    PREDICTIONS,
+    REKEYED,
+    TICKS,
+    VALIDATED,
+)
 from headrace.errors import ConfigurationError
-from headrace.testing.broker import running_broker
 from tests.laws.moving import MOVED, PARTITIONS, STAGES, counted, folded
 from tests.laws.shop import HOUR
 
 pytestmark = pytest.mark.broker
-broker = pytest.fixture(scope="module")(running_broker)  # of its own: engines open every pipeline they find
 
 
 class MovedRig(KafkaRig):
@@ -41,6 +48,7 @@ class MovedRig(KafkaRig):
     def create(self):
         """Create the topics as a platform does."""
         self._admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        self.forget([t.name() for t in CONTROL_TOPICS])
         create_topics(self._settings, [self.definition], self.services)
 
     def _raw(self, topic, record, row):

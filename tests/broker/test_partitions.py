@@ -10,10 +10,8 @@ from headrace.bus.provision import create_topics
 from headrace.contracts.topics import EVENTS
 from headrace.errors import ConfigurationError
 from headrace.sources import pipelines
-from headrace.testing.broker import running_broker
 
 pytestmark = pytest.mark.broker
-broker = pytest.fixture(scope="module")(running_broker)  # of its own: it makes the control topics
 FLIGHTS = pipelines.find("flights", Path("pipelines")).model_copy(update={"name": "steady"})
 
 

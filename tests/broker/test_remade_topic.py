@@ -13,10 +13,9 @@ from headrace.bus.identity import made_again
 from headrace.contracts.topics import EVENTS, LEDGER, TICKS, VALIDATED, changelog
 from headrace.errors import ConfigurationError
 from headrace.local.settings import CHECKOUT
-from headrace.testing.broker import free_ports, running_broker
+from headrace.testing.broker import free_ports
 
 pytestmark = pytest.mark.broker
-broker = pytest.fixture(scope="module")(running_broker)  # of its own: it makes the control topics
 PATIENCE = 120
 
 

@@ -15,14 +15,12 @@ from headrace.bus.sharing import SharingRunner
 from headrace.chaos.shop import STEP, definition, events
 from headrace.contracts.topics import CONTROL_TOPICS, FEATURES, LEDGER, PIPELINES, TICKS, VALIDATED, changelog
 from headrace.errors import ConfigurationError
-from headrace.testing.broker import running_kafka
 from headrace.testing.loop import MemoryLoop
 from services.clock.handler import Clock
 from services.features.service import SERVICE as FEATURE_SERVICE
 from services.ingestion.service import SERVICE as INGESTION
 from services.training.service import SERVICE as TRAINING
 
-broker = pytest.fixture(scope="module")(running_kafka)  # of its own, since it makes control topics
 PARTITIONS, STEPS, EVENTS_A_STEP = 6, 12, 60
 SHOP = definition(PARTITIONS)
 PATIENCE = 240.0

@@ -24,9 +24,7 @@ from headrace.bus import commanding
 from headrace.bus.errors import HandlerError
 from headrace.bus.reading import KafkaLog, Span
 from headrace.contracts.topics import EVENTS, LEDGER, PREDICTIONS, REJECTED, VALIDATED
-from headrace.testing.broker import running_broker
 
-broker = pytest.fixture(scope="module")(running_broker)
 HEADER, LENGTH_AT, CRC_AT, ATTRIBUTES_AT, ZSTD = 61, 8, 17, 21, 4
 COMPRESSED = 7
 LARGEST = 100_000_000  # receive.message.max.bytes, above which the client unpacks nothing
