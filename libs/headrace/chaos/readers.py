@@ -39,12 +39,12 @@ class Reader:
         schema = self.schema(int.from_bytes(value[1:HEADER], "big"))
         return dict(fastavro.schemaless_reader(io.BytesIO(value[HEADER:]), schema, None))
 
-    def client(self, group: str = "oracle") -> Consumer:
-        """Return a read_committed consumer."""
+    def client(self, group: str = "oracle", wait_ms: int = 500) -> Consumer:
+        """Return a read_committed consumer, which knows the end of a partition after ``wait_ms``."""
         return Consumer({
             "bootstrap.servers": self._bootstrap, "group.id": group, "isolation.level": "read_committed",
             "enable.auto.commit": False, "enable.partition.eof": True, "auto.offset.reset": "error",
-            "broker.address.family": "v4", "log_level": 0,
+            "broker.address.family": "v4", "log_level": 0, "fetch.wait.max.ms": wait_ms,
         })  # fmt: skip
 
     def places(self, client: Consumer, streams: tuple[str, ...]) -> list[TopicPartition]:
@@ -62,7 +62,7 @@ class Reader:
 
     def messages(self, stream: str) -> Iterator[Message]:
         """Yield all committed records of a topic."""
-        client = self.client()
+        client = self.client(wait_ms=10)
         places = self.places(client, (stream,))
         waiting = {p.partition for p in places}
         client.assign(places)
