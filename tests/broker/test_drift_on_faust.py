@@ -151,14 +151,17 @@ def once(records):
     return list({repr(sorted(r.items())): r for r in records}.values())
 
 
-def test_every_tick_is_answered_once_through_kills(stage):
+def test_every_tick_is_answered_once_through_kills_and_a_signal_ends_it_well(stage):
     """A death between a tick's records and its ledger entry gives the same records again, under the same ids."""
     stage.register("killed")
     for first, last, waits in ((1, 15, 15), (16, 30, 25), (31, TICKS, TICKS)):
-        with drift(stage.settings):
+        with drift(stage.settings) as process:
             for n in range(first, last + 1):
                 stage.tick("killed", n)
             stage.wait("killed", waits)  # and then killed with -9, somewhere in its work
+            if last == TICKS:
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(240) == 0
     assert [e["tick"] for e in stage.said(LEDGER, "killed")] == list(range(1, TICKS + 1))
     signals, requests = once(stage.said(DRIFT, "killed")), once(stage.said(RETRAIN, "killed"))
     assert len({s["signal_id"] for s in signals}) == len(signals) > 0
@@ -186,14 +189,6 @@ def test_a_tick_that_stands_open_ends_the_process_badly(stage):
     with drift(stage.settings, HEADRACE_DRIFT_PATIENCE="2") as process:
         stage.transact([*upstream.tick(1, HOUR), *upstream.entries(1, HOUR, hour(1))])
         assert process.wait(240) == 1
-
-
-def test_a_signal_stops_it_well(stage):
-    with drift(stage.settings) as process:
-        while not healthy(process):
-            time.sleep(0.2)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(240) == 0
 
 
 def test_a_broken_record_ends_the_process_badly(stage):

@@ -19,7 +19,7 @@ def test_a_port_taken_meanwhile_costs_an_attempt_and_not_the_broker(monkeypatch)
         taken = intruder.getsockname()[1]
         offered = iter([[taken, taken], *(broker.free_ports(2) for _ in range(2))])
         monkeypatch.setattr(broker, "free_ports", lambda _: next(offered))
-        running = broker.running_broker()
+        running = broker.running_kafka()
         settings = next(running)
         assert settings.kafka_port != taken
         assert kafka_answers(settings)

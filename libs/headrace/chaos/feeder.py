@@ -20,7 +20,7 @@ from headrace.pipeline.definition import Definition
 from headrace.sources.sender import Target
 from headrace.sources.steps_topic import Requested, StepsTopic
 
-PATIENCE = 300.0
+PATIENCE, LOOK = 300.0, 5.0  # seconds for an acknowledgement, and between two looks at the ledger
 
 
 class Feeder:
@@ -97,14 +97,18 @@ class Feeder:
 
     def _wait(self) -> None:
         """Wait for rest as long as services go on closing ticks, be it slowly."""
-        closed = self._closed()
+        closed, since = self._closed(), time.monotonic()
         while True:
             try:
-                return self._steps.wait()
-            except UnreachableError:
+                return self._steps.wait(LOOK)
+            except UnreachableError as error:
                 before, closed = closed, self._closed()
-                if before == closed:
-                    raise
+                if before != closed:
+                    since = time.monotonic()
+                elif time.monotonic() - since > self._patience:
+                    raise UnreachableError(
+                        error.what, f"no tick was closed in {self._patience:g} s"
+                    ) from error
 
     def _closed(self) -> int:
         """Return where the ledger ends, which grows with every tick that a service closes."""

@@ -282,10 +282,11 @@ class _Scene:
         self._tell(
             Progress("the oracle reads", self._order.steps, self._order.steps, cast.kills, cast.zombies)
         )
-        asked = {
+        asked = {  # with the grace after which nothing that a killed replica began is open
             "acked": str(self._ground.settings.home / "acked"),
             "states": {name: self._states(cast, name) for name in self._names if name in STAGES},
             "stuck": bool(self._stuck),
+            "grace": TRANSACTION_TIMEOUT if self._stuck else 1.0,
             "calm": calm.result() if calm and not self._stuck else None,
         }
         answer, _ = oracle.communicate(json.dumps(asked) + "\n", timeout=_JUDGING)

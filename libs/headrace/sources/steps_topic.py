@@ -57,17 +57,18 @@ class StepsTopic:
         self.requested = wanted
         return self._writer.outgoing(columns, 0, wanted.step)
 
-    def wait(self) -> None:
+    def wait(self, seconds: float | None = None) -> None:
         """Return when the step asked for last is at rest.
 
-        Raises ``UnreachableError`` when that takes longer than the target's patience.
+        Raises ``UnreachableError`` when that takes longer than ``seconds``, or else the target's patience.
         """
-        deadline = time.monotonic() + self._target.patience
+        patience = self._target.patience if seconds is None else seconds
+        deadline = time.monotonic() + patience
         while self.requested is not None and self.rested < self.requested.step:
             self._follow(0.5)
             if time.monotonic() > deadline:
                 raise UnreachableError(
-                    f"step {self.requested.step} of {self._pipeline} is not at rest after {self._target.patience:g} s",
+                    f"step {self.requested.step} of {self._pipeline} is not at rest after {patience:g} s",
                     "a service stands still, or the clock does not run",
                     "headrace status",
                 )
