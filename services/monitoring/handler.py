@@ -13,8 +13,9 @@ import pyarrow as pa
 from headrace.bus.chunks import ORIGIN
 from headrace.bus.refusals import derived_id
 from headrace.bus.service import Batch, Context, Due, Emit, Row, Rows, Step, Tick
-from headrace.contracts.arrow import MICROS, arrow_schema
+from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.catalogue import schema
+from headrace.contracts.shape import MICROS
 from headrace.contracts.topics import OUTCOMES, PREDICTIONS, PROFILES, QUARANTINE, SHADOW_PREDICTIONS
 from headrace.models.loss import losses
 from headrace.pipeline.definition import Definition

@@ -5,9 +5,11 @@ from itertools import chain
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headrace.bus.books import Books
-from headrace.bus.changelog import PROGRESS, Progress, entries, read
+from headrace.bus.changelog import FEW, PROGRESS, Progress, entries, read
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import Engine
 from headrace.bus.lane import Lane
@@ -25,6 +27,27 @@ MIXED = Table(
         [("n", pa.int64()), ("many", pa.list_(pa.int64())), ("text", pa.string()), ("raw", pa.binary())]
     ),
 )
+MAPS = Table(
+    "maps",
+    pa.schema(
+        [
+            ("counts", pa.map_(pa.string(), pa.int64())),
+            ("share", pa.float64()),
+            ("said", pa.list_(pa.string())),
+            ("small", pa.int32()),
+            ("true", pa.bool_()),
+        ]
+    ),
+)
+CELLS = st.tuples(
+    st.none() | st.dictionaries(st.text(max_size=3), st.integers(-(2**63), 2**63 - 1), max_size=3).map(
+        lambda told: sorted(told.items())
+    ),
+    st.none() | st.floats(),
+    st.none() | st.lists(st.none() | st.text(max_size=3), max_size=3),
+    st.none() | st.integers(-(2**31), 2**31 - 1),
+    st.none() | st.booleans(),
+)  # fmt: skip
 ROWS = {
     "a": (1, [1, 2], "x", b"\0"),
     "b/c": (-(2**63), [], "", b""),
@@ -37,6 +60,16 @@ PLAIN = {"f": (1, [1], "x", b""), "g": (2, [2, 3], "y", b"z")}
 def written(registry, table, rows):
     blocks = entries(Encoder(registry), "log", 0, table, rows)
     return [Incoming("log", 0, n, r.key, r.value) for n, r in enumerate(chain(*blocks))]
+
+
+@settings(deadline=None)
+@given(st.lists(CELLS, min_size=1, max_size=4))
+def test_the_bytes_of_a_row_do_not_depend_on_how_many_rows_go_with_it(few):
+    registry = MemoryRegistry()
+    rows = {f"k{n}": row for n, row in enumerate(few)}
+    filler = {f"z{n}": few[0] for n in range(FEW)}
+    alone, among = (written(registry, MAPS, wanted) for wanted in (rows, rows | filler))
+    assert [m.value for m in alone] == [m.value for m in among[: len(alone)]]
 
 
 @pytest.mark.parametrize("rows", [ROWS, PLAIN, ROWS | PLAIN])

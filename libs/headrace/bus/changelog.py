@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.bus.blocks import Block
-from headrace.bus.encode import Encoder
+from headrace.bus.encode import Encoder, Writer
 from headrace.bus.records import Incoming
 from headrace.bus.schemas import Registry, Schema, codec
 from headrace.bus.service import Row, Table
 from headrace.contracts.arrow import avro_schema
 from headrace.contracts.frame import SIZE, header, unframe
+from headrace.contracts.plain import PlainCodec
 
 PROGRESS = Table(
     "progress",
@@ -60,11 +61,32 @@ class Progress:
         return replace(found, records_out=dict(found.records_out), digests=dict(found.digests))
 
 
+FEW = 16  # rows up to which columns cost more than they save
+
+
 @cache
 def table_schema(table: Table) -> Schema:
     """Return the Avro schema of a table's rows."""
     name = "".join(part.title() for part in table.name.split("-"))
     return avro_schema(table.columns, name, "headrace.state")
+
+
+@cache
+def _by_row(table: Table) -> tuple[PlainCodec, Sequence[str]] | None:
+    """Return what writes a table's rows one by one, and which columns are maps; None where cells hold more than that."""
+    if not all(_is_plain(f.type) for f in table.columns):
+        return None
+    maps = [f.name for f in table.columns if pa.types.is_map(f.type)]
+    return PlainCodec(table_schema(table)), maps
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Tell whether a cell is a number, a text, or a list or map of such: what Arrow and fastavro take alike."""
+    if pa.types.is_list(kind):
+        return _is_plain(kind.value_type) and not pa.types.is_nested(kind.value_type)
+    if pa.types.is_map(kind):
+        return _is_plain(kind.item_type) and not pa.types.is_nested(kind.item_type)
+    return not (pa.types.is_nested(kind) or pa.types.is_temporal(kind))
 
 
 def plain(columns: pa.RecordBatch) -> list[dict[str, Any]]:
@@ -85,11 +107,27 @@ def entries(
     if not kept:
         return blocks
     writer = encoder.state_writer(topic, table_schema(table))
-    rows = zip(*kept.values(), strict=True)
-    arrays = [pa.array(values, type=f.type) for values, f in zip(rows, table.columns, strict=True)]
-    columns = writer.cast(pa.RecordBatch.from_arrays(arrays, schema=table.columns))
-    values = codec(writer.schema).packed(columns, header(writer.schema_id))
-    return [*blocks, Block(topic, partition, _keys(table, kept), values)]
+    few = _by_row(table) if len(kept) <= FEW else None
+    packed = _one_by_one(writer, table, kept.values(), *few) if few else _packed(writer, table, kept.values())
+    return [*blocks, Block(topic, partition, _keys(table, kept), packed)]
+
+
+def _one_by_one(
+    writer: Writer, table: Table, rows: Iterable[Row | None], codec_: PlainCodec, maps: Sequence[str]
+) -> pa.BinaryArray:
+    head, values = header(writer.schema_id), []
+    for row in rows:
+        fields = dict(zip(table.columns.names, row or (), strict=True))
+        fields |= {name: dict(fields[name]) for name in maps if fields[name] is not None}
+        values.append(head + codec_.body(fields))
+    return pa.array(values, pa.binary())
+
+
+def _packed(writer: Writer, table: Table, rows: Iterable[Row | None]) -> pa.BinaryArray:
+    columns = zip(*(row or () for row in rows), strict=True)
+    arrays = [pa.array(values, type=f.type) for values, f in zip(columns, table.columns, strict=True)]
+    batch = writer.cast(pa.RecordBatch.from_arrays(arrays, schema=table.columns))
+    return codec(writer.schema).packed(batch, header(writer.schema_id))
 
 
 def _keys(table: Table, keys: Iterable[str]) -> pa.Array:

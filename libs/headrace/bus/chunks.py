@@ -12,9 +12,9 @@ from headrace.bus.errors import BrokenRecordError
 from headrace.bus.records import Headers, Incoming
 from headrace.bus.schemas import Registry, Schema, codec
 from headrace.bus.service import Batch, Selection
-from headrace.contracts.arrow import MICROS, as_type, filled, spans
-from headrace.contracts.codec import project
+from headrace.contracts.arrow import as_type, filled, fit, spans
 from headrace.contracts.frame import SIZE, UNFRAMED, schema_ids
+from headrace.contracts.shape import MICROS
 from headrace.contracts.topics import Topic
 from headrace.pipeline.definition import Definition
 
@@ -95,7 +95,8 @@ def _decode(values: pa.BinaryArray, registry: Registry, reader: Callable[[str], 
         own = values if len(rows) == len(values) else values.take(pa.array(rows))
         decoded = codec(writer).unpacked(own, SIZE)
         broken.update({int(rows[i]): why for i, why in decoded.errors.items()})
-        part = Selection(rows[decoded.good], project(decoded.columns, known))
+        wanted = codec(known)
+        part = Selection(rows[decoded.good], fit(decoded.columns, wanted.shape, wanted.arrow))
         parts.setdefault(writer["name"], []).append(part)
     return _Decoded({name: _joined(selections) for name, selections in parts.items()}, broken)
 

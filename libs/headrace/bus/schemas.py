@@ -52,7 +52,17 @@ def record_schema(topic: Topic, record: str, definition: Definition | None) -> S
 
 
 def reading_schema(topic: Topic, record: str, definition: Definition) -> Schema:
-    """Return the Avro schema that a derived record is read with, whichever definition it was written under."""
+    """Return the Avro schema that a derived record is read with, whichever definition it was written under.
+
+    The same object for the same question, so that :func:`codec` makes one codec of it.
+    """
+    asked = (topic.stream, record, definition.digest)
+    if asked not in _READING:
+        _READING[asked] = _reading_schema(topic, record, definition)
+    return _READING[asked]
+
+
+def _reading_schema(topic: Topic, record: str, definition: Definition) -> Schema:
     if topic in (VALIDATED, REKEYED):
         return validated_schema(definition, record, with_mark=True)
     if topic is FEATURES:
@@ -66,6 +76,7 @@ def subject(topic: str, schema: Schema) -> str:
     return f"{topic}-{namespace}.{schema['name']}" if namespace else f"{topic}-{schema['name']}"
 
 
+_READING: dict[tuple[str, str, str], Schema] = {}
 _CODECS: dict[int, tuple[Schema, Codec]] = {}
 
 

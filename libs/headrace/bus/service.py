@@ -109,9 +109,12 @@ class Index(Protocol):
         """Take rows as they are now, by key (None: gone)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Keyed state of a service; ``due`` names an int64 column of event-time microseconds at which a row leaves."""
+    """Keyed state of a service; ``due`` names an int64 column of event-time microseconds at which a row leaves.
+
+    One table is one object: what is made of its columns is kept by it, and an Arrow schema's hash is slow.
+    """
 
     name: str
     columns: pa.Schema

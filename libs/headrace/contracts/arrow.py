@@ -7,49 +7,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from headrace.contracts.shape import MISSING, Field, Shape, record_shape
+from headrace.contracts.shape import AVRO, MICROS, MISSING, Field, Shape, record_shape
 
 # One flag a row; None stands for the common case without any.
 Mask: TypeAlias = npt.NDArray[np.bool_] | None
-_PHYSICAL = {
-    "boolean": pa.bool_(), "int": pa.int32(), "long": pa.int64(), "float": pa.float32(), "double": pa.float64(),
-    "bytes": pa.binary(), "string": pa.string(), "enum": pa.string(),
-}  # fmt: skip
-# Other logical types are read as the type below them, as Avro asks of a reader that does not know them.
-_LOGICAL = {
-    ("int", "date"): pa.date32(),
-    ("long", "timestamp-micros"): pa.timestamp("us", tz="UTC"),
-    ("long", "timestamp-millis"): pa.timestamp("ms", tz="UTC"),
-    ("long", "local-timestamp-micros"): pa.timestamp("us"),
-}
-MICROS = pa.timestamp("us", tz="UTC")
 _VIEWS = {(pa.string(), pa.binary()), (MICROS, pa.int64())}
-_AVRO = {
-    **{arrow: avro for avro, arrow in _PHYSICAL.items() if avro != "enum"},
-    **{arrow: {"type": avro, "logicalType": logical} for (avro, logical), arrow in _LOGICAL.items()},
-}
 
 
 def arrow_schema(schema: Mapping[str, Any]) -> pa.Schema:
     """Return the Arrow schema of a record's columns; raise ``ValueError`` for a schema without one."""
-    return pa.schema([_arrow_field(f) for f in record_shape(schema).fields])
-
-
-def arrow_type(shape: Shape) -> pa.DataType:
-    """Return the Arrow type of one column."""
-    if shape.kind == "record":
-        return pa.struct([_arrow_field(f) for f in shape.fields])
-    if shape.kind == "array":
-        return pa.list_(_arrow_field(shape.fields[0], "item"))
-    if shape.kind == "map":
-        return pa.map_(pa.string(), _arrow_field(shape.fields[0], "value"))
-    if shape.kind == "fixed":
-        return pa.binary(shape.size)
-    return _LOGICAL.get((shape.kind, shape.logical), _PHYSICAL[shape.kind])
-
-
-def _arrow_field(member: Field, name: str = "") -> pa.Field:
-    return pa.field(name or member.name, arrow_type(member.shape), nullable=member.shape.null is not None)
+    return pa.schema([f.arrow() for f in record_shape(schema).fields])
 
 
 def avro_schema(columns: pa.Schema, name: str, namespace: str) -> dict[str, Any]:
@@ -79,9 +46,9 @@ def _avro_type(arrow: pa.DataType, name: str) -> Any:
         return {"type": "array", "items": _avro_field(arrow.value_field, name)["type"]}
     if pa.types.is_fixed_size_binary(arrow):
         return {"type": "fixed", "name": name, "size": arrow.byte_width}
-    if arrow not in _AVRO:
+    if arrow not in AVRO:
         raise ValueError(f"{name}: Arrow's {arrow} has no Avro type here")
-    return _AVRO[arrow]
+    return AVRO[arrow]
 
 
 def project(columns: pa.RecordBatch, reader_schema: Mapping[str, Any]) -> pa.RecordBatch:
@@ -108,12 +75,12 @@ def _member(written: Mapping[str, pa.Array], member: Field, length: int, hidden:
         return _fit(written[member.name], member.shape, hidden)
     if member.default is MISSING:
         raise ValueError(f"field {member.name!r} was not written and has no default")
-    return pa.repeat(pa.scalar(from_json(member.default, member.shape), arrow_type(member.shape)), length)
+    return pa.repeat(pa.scalar(from_json(member.default, member.shape), member.shape.arrow), length)
 
 
 def _fit(column: pa.Array, shape: Shape, hidden: Mask = None) -> pa.Array:
     refuse_nulls(column, shape, hidden)
-    target = arrow_type(shape)
+    target = shape.arrow
     if column.type.equals(target):
         return column
     there = ~absent(column) if column.null_count else None

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.contracts.arrow import Mask, absent, arrow_type, filled, refuse_nulls, repeated, validity
+from headrace.contracts.arrow import Mask, absent, filled, refuse_nulls, repeated, validity
 from headrace.contracts.kernel import LENGTH_BITS, LENGTH_MASK, Bytes, Ints, gather
 from headrace.contracts.shape import Shape
 
@@ -25,7 +25,7 @@ _OPTION_WIDTH, _TEXT_WIDTH = 1, 4
 def build(shape: Shape, columns: Iterator[Ints], data: Bytes, length: int) -> pa.Array:
     """Return the Arrow array of ``length`` values whose cells ``columns`` yields next, texts lying in ``data``."""
     there = None if shape.null is None else next(columns)[:length].astype(bool)
-    target = arrow_type(shape)
+    target = shape.arrow
     if shape.kind == "record":
         members = [build(f.shape, columns, data, length) for f in shape.fields]
         mask = None if there is None else pa.array(~there)

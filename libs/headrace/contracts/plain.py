@@ -1,6 +1,6 @@
 """The codec in plain Python: a strict walk over the bytes, then fastavro for the values.
 
-It is the oracle of the compiled codec. fastavro alone takes trailing bytes, negative indices and over-long
+It is the oracle of the compiled codec, and quicker where there are few rows that are no columns yet. fastavro alone takes trailing bytes, negative indices and over-long
 varints, so it only ever sees a body that the walk has passed.
 """
 
@@ -61,9 +61,10 @@ class PlainCodec:
         physical = pa.RecordBatch.from_arrays(
             [_physical(c) for c in columns.select(self.arrow.names).columns], names=self.arrow.names
         )
-        return [self._write(row) for row in physical.to_pylist(maps_as_pydicts="strict")]
+        return [self.body(row) for row in physical.to_pylist(maps_as_pydicts="strict")]
 
-    def _write(self, row: dict[str, Any]) -> bytes:
+    def body(self, row: Mapping[str, Any]) -> bytes:
+        """Return the body of one row: its fields by name, times as whole units, maps as dicts."""
         body = io.BytesIO()
         fastavro.schemaless_writer(body, self._schema, row)
         return body.getvalue()

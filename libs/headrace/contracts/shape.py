@@ -5,7 +5,10 @@ Everything else in this package walks shapes, never schema dictionaries.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
+
+import pyarrow as pa
 
 SCALARS = ("boolean", "int", "long", "float", "double", "bytes", "string")
 # Fewest bytes a value can take; a block cannot hold more items than bytes allow.
@@ -13,7 +16,25 @@ MIN_BYTES = {"float": 4, "double": 8}
 MISSING = object()
 
 
-@dataclass(frozen=True, slots=True)
+MICROS = pa.timestamp("us", tz="UTC")
+_PHYSICAL = {
+    "boolean": pa.bool_(), "int": pa.int32(), "long": pa.int64(), "float": pa.float32(), "double": pa.float64(),
+    "bytes": pa.binary(), "string": pa.string(), "enum": pa.string(),
+}  # fmt: skip
+# Other logical types are read as the type below them, as Avro asks of a reader that does not know them.
+_LOGICAL = {
+    ("int", "date"): pa.date32(),
+    ("long", "timestamp-micros"): MICROS,
+    ("long", "timestamp-millis"): pa.timestamp("ms", tz="UTC"),
+    ("long", "local-timestamp-micros"): pa.timestamp("us"),
+}
+AVRO = {
+    **{arrow: avro for avro, arrow in _PHYSICAL.items() if avro != "enum"},
+    **{arrow: {"type": avro, "logicalType": logical} for (avro, logical), arrow in _LOGICAL.items()},
+}
+
+
+@dataclass(frozen=True)
 class Shape:
     """One value: a scalar, an enum, a fixed, a record, an array or a map."""
 
@@ -25,12 +46,12 @@ class Shape:
     symbols: tuple[str, ...] = ()
     size: int = 0
 
-    @property
+    @cached_property
     def depth(self) -> int:
         """Return how deep containers are nested, this one included."""
         return 1 + max((f.shape.depth for f in self.fields), default=0)
 
-    @property
+    @cached_property
     def min_bytes(self) -> int:
         """Return the fewest bytes an encoded value can take."""
         if self.null is not None:
@@ -39,16 +60,29 @@ class Shape:
             return sum(f.shape.min_bytes for f in self.fields)
         return self.size if self.kind == "fixed" else MIN_BYTES.get(self.kind, 1)
 
-    @property
+    @cached_property
     def parts(self) -> tuple["Shape", ...]:
         """Return what each item of an array or a map consists of: of a map, the key comes first."""
         inner = self.fields[0].shape
         return (Shape("string"), inner) if self.kind == "map" else (inner,)
 
-    @property
+    @cached_property
     def item_bytes(self) -> int:
         """Return the fewest bytes an item of an array or a map can take."""
         return sum(part.min_bytes for part in self.parts)
+
+    @cached_property
+    def arrow(self) -> pa.DataType:
+        """Return the Arrow type of a column of such values."""
+        if self.kind == "record":
+            return pa.struct([f.arrow() for f in self.fields])
+        if self.kind == "array":
+            return pa.list_(self.fields[0].arrow("item"))
+        if self.kind == "map":
+            return pa.map_(pa.string(), self.fields[0].arrow("value"))
+        if self.kind == "fixed":
+            return pa.binary(self.size)
+        return _LOGICAL.get((self.kind, self.logical), _PHYSICAL[self.kind])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +92,10 @@ class Field:
     name: str
     shape: Shape
     default: Any = field(default=MISSING, hash=False)
+
+    def arrow(self, name: str = "") -> pa.Field:
+        """Return the Arrow field of the member, under its own name or another."""
+        return pa.field(name or self.name, self.shape.arrow, nullable=self.shape.null is not None)
 
 
 def shape(schema: Any) -> Shape:

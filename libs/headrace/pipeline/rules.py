@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.contracts.arrow import MICROS, arrow_schema, as_type, filled
+from headrace.contracts.arrow import arrow_schema, as_type, filled
+from headrace.contracts.shape import MICROS
 from headrace.errors import ConfigurationError
 from headrace.pipeline.definition import BY_BLOCK, SEVERITIES, Definition, Rule, Severity
 from headrace.pipeline.durations import show
