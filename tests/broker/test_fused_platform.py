@@ -1,15 +1,10 @@
 """The real platform with its data plane fused, taken apart and fused again while events come; a replay sees no seam."""
 
 import json
-import os
-import subprocess
-import sys
 
 import polars as pl
 import pytest
-
-from headrace.local.settings import CHECKOUT
-from headrace.testing.broker import free_ports
+from commands import commands
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 ROWS = 600
@@ -17,29 +12,8 @@ ROWS = 600
 
 @pytest.fixture
 def headrace(tmp_path):
-    """Yield a function that runs a command of a platform with our services and one pipeline of its own."""
-    (tmp_path / "services").symlink_to(CHECKOUT / "services")
-    (tmp_path / "pipelines").mkdir()
-    kafka, registry, metrics = free_ports(3)
-    told = {"KAFKA_PORT": kafka, "REGISTRY_PORT": registry, "METRICS_PORT": metrics, "ROOT": tmp_path}
-    told["HOME"] = tmp_path / "home"
-    env = os.environ | {f"HEADRACE_{name}": str(value) for name, value in told.items()}
-    env["PYTHONPATH"] = os.pathsep.join((str(CHECKOUT / "libs"), str(CHECKOUT)))
-
-    def run(*words):
-        command = [sys.executable, "-m", "headrace.cli", *words]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def beside(*words):
-        return subprocess.Popen(
-            [sys.executable, "-m", "headrace.cli", *words], env=env, stderr=subprocess.DEVNULL
-        )
-
-    run.beside = beside
-    yield run
-    run("down")
+    with commands(tmp_path) as told:
+        yield told
 
 
 def programs(headrace):

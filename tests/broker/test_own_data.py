@@ -1,19 +1,15 @@
 """Own data on the real platform, by the command line alone: init, up, publish; every row answered, every label joined."""
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 
 import polars as pl
 import pytest
+from commands import commands
 
 from headrace.bus.engine import decode_plain
 from headrace.bus.kafka import read_all
 from headrace.bus.registry import ConfluentRegistry
-from headrace.local.settings import CHECKOUT, Settings
-from headrace.testing.broker import free_ports
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 ROWS = 480
@@ -21,45 +17,22 @@ TASKS = {"kept": "binary", "grade": "multiclass", "price": "regression"}
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """Return a checkout's root with our services and pipelines of its own, one for each task."""
-    root = tmp_path_factory.mktemp("own")
-    (root / "services").symlink_to(CHECKOUT / "services")
-    (root / "pipelines").mkdir()
-    table().sample(fraction=1.0, shuffle=True, seed=3).write_csv(
-        root / "data.csv", separator=";", null_value="NA"
-    )
-    return root
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "data.csv"
+    table().sample(fraction=1.0, shuffle=True, seed=3).write_csv(path, separator=";", null_value="NA")
+    return str(path)
 
 
 @pytest.fixture(scope="module")
-def headrace(root):
-    """Yield a function that runs a command of the platform, and stop the platform at the end."""
-    kafka, registry, metrics = free_ports(3)
-    ports = {
-        "KAFKA_PORT": kafka,
-        "REGISTRY_PORT": registry,
-        "METRICS_PORT": metrics,
-        "ROOT": root,
-        "HOME": root / "home",
-    }
-    env = os.environ | {f"HEADRACE_{name}": str(value) for name, value in ports.items()}
-    env["PYTHONPATH"] = os.pathsep.join((str(CHECKOUT / "libs"), str(CHECKOUT)))
-
-    def run(*words):
-        command = [sys.executable, "-m", "headrace.cli", *words]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    run.settings = Settings(root=root, home=root / "home", kafka_port=kafka, registry_port=registry)
-    for label, task in TASKS.items():
-        others = [word for other in TASKS if other != label for word in ("--exclude", other)]
-        roles = ["--key", "shop", "--time", "when", "--label", label, "--null", "NA", "--train-after", "100"]
-        run("init", task, "--from", str(root / "data.csv"), *roles, *others)
-    run("up", "--timeout", "180")
-    yield run
-    run("down")
+def headrace(tmp_path_factory, data):
+    """Yield the commands of a platform that runs one pipeline for each task."""
+    with commands(tmp_path_factory.mktemp("own")) as told:
+        for label, task in TASKS.items():
+            others = [word for other in TASKS if other != label for word in ("--exclude", other)]
+            roles = ["--key", "shop", "--time", "when", "--label", label, *others]
+            told("init", task, "--from", data, "--null", "NA", "--train-after", "100", *roles)
+        told("up", "--timeout", "180")
+        yield told
 
 
 def table():
@@ -80,8 +53,8 @@ def table():
 
 
 @pytest.mark.parametrize(("label", "task"), TASKS.items())
-def test_every_row_is_answered_and_every_label_joined(headrace, root, label, task):
-    sent = json.loads(headrace("publish", task, str(root / "data.csv"), "--json", "--patience", "240"))
+def test_every_row_is_answered_and_every_label_joined(headrace, data, label, task):
+    sent = json.loads(headrace("publish", task, data, "--json", "--patience", "240"))
     labels = table()[label].drop_nulls().len()
     assert sent["records"] == ROWS + labels
     predictions, outcomes = (

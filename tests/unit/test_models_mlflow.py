@@ -45,7 +45,8 @@ def test_an_alias_of_an_unknown_version_says_so(tracker):
 
 
 @pytest.mark.parametrize("uri", ["sqlite:///{}/file/mlflow.db", "http://127.0.0.1:9"])
-def test_what_does_not_answer_is_unreachable(uri, tmp_path):
+def test_what_does_not_answer_is_unreachable(uri, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UnreachableError, match="does not answer"):
         mlflow_adapter.connect(uri.format(tmp_path))
