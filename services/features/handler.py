@@ -115,8 +115,8 @@ def _vectors(values: pa.StructArray, view: View) -> pa.RecordBatch:
     count = len(values)
     return pa.RecordBatch.from_pydict(
         {
-            "pipeline_digest": [view.definition.digest] * count,
-            "feature_view_version": pa.array([view.definition.features.version] * count, pa.int32()),
+            "pipeline_digest": pa.repeat(pa.scalar(view.definition.digest), count),
+            "feature_view_version": pa.repeat(pa.scalar(view.definition.features.version, pa.int32()), count),
             "features_hash": hashes.texts(hashes.hexed(hashes.sha256(bodies))),
             "values": values,
         }

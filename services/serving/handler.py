@@ -1,6 +1,5 @@
 """Feature vectors in; a prediction for each, and a second one while a challenger is in shadow."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +22,11 @@ from headrace.pipeline.quarantine import Quarantine, Stretch
 from headrace.pipeline.schemas import MARK, marked
 from headrace.pipeline.suspects import Mask, apart, suspects, without
 from headrace.stats import profiles
+from services.serving import counted
 
 _SCORES = pa.map_(pa.string(), pa.float64())
 _PREDICTION = arrow_schema(schema("Prediction"))
+_EXPLANATION = _PREDICTION.field("explanation").type
 _PROFILE = arrow_schema(schema("Profile"))
 
 
@@ -100,12 +101,10 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
 def close(due: Due, rows: Rows, tick: Tick, view: View) -> Step:
     """Give out the tick's profile and begin a new one."""
     del due
-    held = rows["profile"].all()
-    if not held:
+    found = counted.taken(rows["profile"])
+    if found is None:
         return Step()
-    rows["profile"].delete([key for key, _ in held])
-    partition = int(held[0][0])
-    counted = json.loads(held[0][1][0])
+    partition, profile = found
     record = {
         "profile_id": derived_id("profile", "serving", tick.pipeline, partition, tick.n),
         "pipeline": tick.pipeline,
@@ -114,7 +113,7 @@ def close(due: Due, rows: Rows, tick: Tick, view: View) -> Step:
         "time": tick.time,
         "producer": "serving",
         "champion": view.champion.version.digest,
-        **_as_record(counted),
+        **_as_record(profile),
     }
     return Step(emitted={PROFILES: [Emit("Profile", pa.RecordBatch.from_pylist([record], schema=_PROFILE))]})
 
@@ -130,26 +129,30 @@ def _predictions(
     names, count = model.predictor.names, len(scores)
     doubted = lost if doubted is None else doubted | lost
     offsets = np.arange(0, count * len(names) + 1, len(names), dtype=np.int32)
-    best = [names[i] for i in scores.argmax(axis=1)] if definition.task != "regression" else [None] * count
+    best = (
+        pa.array(names, pa.string()).take(pa.array(scores.argmax(axis=1)))
+        if definition.task != "regression"
+        else pa.nulls(count, pa.string())
+    )
     version = model.version
     columns = {
         "prediction_id": _ids(version, vectors),
-        "pipeline": [definition.name] * count,
+        "pipeline": _same(definition.name, count),
         "pipeline_digest": vectors["pipeline_digest"],
         "feature_view_version": vectors["feature_view_version"],
         "features_hash": vectors["features_hash"],
-        "model_name": [version.name] * count,
-        "model_version": pa.array([version.version] * count, pa.int32()),
-        "model_digest": [version.digest] * count,
-        "route": [model.route] * count,
-        "task": [definition.task] * count,
+        "model_name": _same(version.name, count),
+        "model_version": _same(version.version, count, pa.int32()),
+        "model_digest": _same(version.digest, count),
+        "route": _same(model.route, count),
+        "task": _same(definition.task, count),
         "scores": pa.MapArray.from_arrays(
             offsets, pa.array(list(names) * count), pa.array(scores.ravel()), _SCORES
         ),
-        "label": pa.array(best, pa.string()),
-        "explanation": pa.array([[]] * count, _PREDICTION.field("explanation").type),
+        "label": best,
+        "explanation": _unexplained(count),
         "status": _statuses(model, doubted),
-        "revision": pa.array([0] * count, pa.int32()),
+        "revision": _same(0, count, pa.int32()),
         "supersedes": pa.nulls(count, pa.string()),
     }
     if MARK in vectors.schema.names:
@@ -167,10 +170,19 @@ def _known(scores: Floats, names: Sequence[str], definition: Definition) -> tupl
     return np.where(lost[:, None], prior, scores), lost
 
 
-def _statuses(model: Model, doubted: Mask) -> list[str]:
+def _statuses(model: Model, doubted: Mask) -> pa.Array:
     if not doubted.any():
-        return [model.status] * len(doubted)
-    return ["fallback" if doubt else model.status for doubt in doubted.tolist()]
+        return _same(model.status, len(doubted))
+    return pa.array(["fallback" if doubt else model.status for doubt in doubted.tolist()])
+
+
+def _unexplained(count: int) -> pa.ListArray:
+    none = pa.array([], _EXPLANATION.value_type)
+    return pa.ListArray.from_arrays(np.zeros(count + 1, np.int32), none, type=_EXPLANATION)
+
+
+def _same(value: str | int, count: int, kind: pa.DataType | None = None) -> pa.Array:
+    return pa.repeat(pa.scalar(value, kind), count)
 
 
 def _ids(version: Version, vectors: pa.RecordBatch) -> pa.Array:
@@ -185,7 +197,7 @@ def _count(
     batch: Batch, rows: Rows, values: pa.RecordBatch, predictions: pa.RecordBatch, definition: Definition
 ) -> None:
     categories = set(definition.features.categories)
-    counted = profiles.profile(
+    profile = profiles.profile(
         [
             profiles.feature(name, "category", column.to_pylist())
             if name in categories
@@ -194,10 +206,7 @@ def _count(
         ],
         _seen(predictions, definition),
     )
-    partition = str(batch.partition)
-    held = rows["profile"].get([partition])[0]
-    merged = profiles.merge(json.loads(held[0]), counted) if held else counted
-    rows["profile"].put([partition], [(json.dumps(merged, sort_keys=True),)])
+    counted.add(rows["profile"], batch.partition, profile)
 
 
 def _seen(predictions: pa.RecordBatch, definition: Definition) -> dict[str, int]:
@@ -210,6 +219,6 @@ def _seen(predictions: pa.RecordBatch, definition: Definition) -> dict[str, int]
     return profiles.scores(table[:, -1])
 
 
-def _as_record(counted: dict[str, Any]) -> dict[str, Any]:
-    features = [{**f, "buckets": sorted(f["buckets"].items())} for f in counted["features"]]
-    return {"features": features, "scores": sorted(counted["scores"].items()), "quality": counted["quality"]}
+def _as_record(profile: profiles.Profile) -> dict[str, Any]:
+    features = [{**f, "buckets": sorted(f["buckets"].items())} for f in profile["features"]]
+    return {"features": features, "scores": sorted(profile["scores"].items()), "quality": profile["quality"]}

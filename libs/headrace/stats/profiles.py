@@ -9,6 +9,7 @@ a value among the k smallest hashes of the whole is among them in every part, so
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -104,14 +105,18 @@ def profile(features: Iterable[FeatureProfile], seen: Counts, labelled: Quality 
     return Profile(features=sorted(features, key=lambda f: f["name"]), scores=seen, quality=labelled)
 
 
-def merge(left: Profile, right: Profile) -> Profile:
-    """Return the profile of both batches: exact, commutative and associative; raise ``ValueError`` on unlike kinds."""
-    named = {f["name"]: f for f in left["features"]}
-    for other in right["features"]:
-        mine = named.get(other["name"])
-        named[other["name"]] = _merge_feature(mine, other) if mine else other
-    both = _merge_quality(left["quality"], right["quality"])
-    return profile(named.values(), ordered(_add(left["scores"], right["scores"]), "number"), both)
+def merge(*parts: Profile) -> Profile:
+    """Return the profile of all batches: exact, commutative and associative; raise ``ValueError`` on unlike kinds."""
+    named: dict[str, list[FeatureProfile]] = {}
+    for part in parts:
+        for one in part["features"]:
+            named.setdefault(one["name"], []).append(one)
+    seen = ordered(_sum(part["scores"] for part in parts), "number")
+    return profile(
+        map(_merge_features, named.values()),
+        seen,
+        reduce(_merge_quality, (p["quality"] for p in parts), None),
+    )
 
 
 def _floats(values: Any) -> NDArray[np.float64]:
@@ -166,22 +171,27 @@ def _calibration(predicted: NDArray[np.float64], happened: NDArray[np.bool_]) ->
     return [CalibrationBin(count=int(n), predicted_sum=int(p), positives=int(y)) for n, p, y in sums.T]
 
 
-def _add(left: Mapping[str, int], right: Mapping[str, int]) -> Counts:
-    return {key: left.get(key, 0) + right.get(key, 0) for key in left.keys() | right.keys()}
+def _sum(parts: Iterable[Mapping[str, int]]) -> Counts:
+    found: Counts = {}
+    for part in parts:
+        for key, count in part.items():
+            found[key] = found.get(key, 0) + count
+    return found
 
 
-def _merge_feature(left: FeatureProfile, right: FeatureProfile) -> FeatureProfile:
-    name, kind = left["name"], left["kind"]
-    if kind != right["kind"]:
-        raise ValueError(f"feature {name} is a {kind} in one profile and a {right['kind']} in the other")
-    added = _add(left["buckets"], right["buckets"])
-    counts = ordered(added, "number") if kind == "number" else _kept(added)
+def _merge_features(parts: Sequence[FeatureProfile]) -> FeatureProfile:
+    if len(parts) == 1:
+        return parts[0]
+    name, kind = parts[0]["name"], parts[0]["kind"]
+    if other := {part["kind"] for part in parts} - {kind}:
+        raise ValueError(f"feature {name} is a {kind} in one profile and a {other.pop()} in another")
+    summed = _sum(part["buckets"] for part in parts)
     return FeatureProfile(
         name=name,
         kind=kind,
-        count=left["count"] + right["count"],
-        nulls=left["nulls"] + right["nulls"],
-        buckets=counts,
+        count=sum(part["count"] for part in parts),
+        nulls=sum(part["nulls"] for part in parts),
+        buckets=ordered(summed, "number") if kind == "number" else _kept(summed),
     )
 
 
