@@ -19,7 +19,7 @@ from headrace.contracts.topics import EVENTS, FEATURES, RECEIPTS, VALIDATED
 
 RATE = 1_000  # events a second; the other rate is half of what the row can do at most
 SLICES = 100  # a second
-SECONDS, MOST, WARM, EARLY = 30, 600_000, 3_000, 0.4
+SECONDS, MOST, WARM, EARLY = 60, 600_000, 3_000, 0.5  # the early part is the broker's to get warm
 # Which rows are asked, with how many partitions, and whether at half of their peak too.
 ASKED = (
     ("headrace three services", 1, True),
@@ -42,7 +42,7 @@ def latency(
     Raises:
         HeadraceError: when a process ends, or the row does not keep up.
     """
-    with stage(partitions) as ready:
+    with stage(partitions, kafka_jit="full") as ready:
         if row.peer:
             _flow(ready, row, rate, seconds)
         else:

@@ -203,9 +203,9 @@ class Stage:
 
 
 @contextmanager
-def stage(partitions: int = PARTITIONS) -> Iterator[Stage]:
-    """Start a broker and a registry, prepare the job on them, stop both at the end."""
-    with contextmanager(running_broker)() as settings:
+def stage(partitions: int = PARTITIONS, **more: Any) -> Iterator[Stage]:
+    """Start a broker and a registry (with ``more`` settings), prepare the job on them, stop both at the end."""
+    with contextmanager(running_broker)(**more) as settings:
         made = Stage(settings, partitions)
         made.prepare()
         yield made

@@ -12,6 +12,8 @@ from pathlib import Path
 from headrace.errors import ConfigurationError
 
 OLDEST = 17
+# The second compiler costs more than it saves in a run of minutes, and where there is little to do.
+QUICK = "-XX:TieredStopAtLevel=1"
 PR_SET_PDEATHSIG = 1
 
 
@@ -23,11 +25,11 @@ def java() -> Path:
     return _bundled() or _system()
 
 
-def command(program: str, *arguments: str, heap: str, cache: Path) -> list[str]:
+def command(program: str, *arguments: str, heap: str, cache: Path, full: bool = False) -> list[str]:
     """Return the command line of a JVM.
 
     ``program`` names the class-data archive (AppCDS) that the first stop writes and later starts map;
-    ``heap`` is the most it may take, as in ``512m``.
+    ``heap`` is the most it may take, as in ``512m``; with ``full`` it compiles with both of its compilers.
     """
     archive = cache / "cds" / f"{program}.jsa"
     archive.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +38,7 @@ def command(program: str, *arguments: str, heap: str, cache: Path) -> list[str]:
     return [
         str(chosen),
         "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",  # the second compiler costs more than it saves in a run of minutes
+        *([] if full else [QUICK]),
         f"-Xmx{heap}",
         f"-XX:SharedArchiveFile={archive}",
         "-XX:+AutoCreateSharedArchive",

@@ -53,7 +53,7 @@ def prepare(settings: Settings) -> list[str]:
     (settings.home / FILE).write_text(text)
     if not (settings.home / FOLDER / "meta.properties").exists():
         _format(settings)
-    return _command(settings, "kafka.Kafka", FILE)
+    return _command(settings, "kafka.Kafka", FILE, full=settings.kafka_jit == "full")
 
 
 def _format(settings: Settings) -> None:
@@ -67,11 +67,13 @@ def _format(settings: Settings) -> None:
         )
 
 
-def _command(settings: Settings, *arguments: str) -> list[str]:
+def _command(settings: Settings, *arguments: str, full: bool = False) -> list[str]:
     classpath = os.pathsep.join(map(str, jars.fetched("kafka", settings.cache)))
     logging = f"-Dlog4j2.configurationFile={LOGGING.as_uri()}"
     name = arguments[0].rpartition(".")[2].lower()
-    return java.command(name, logging, "-cp", classpath, *arguments, heap=HEAP, cache=settings.cache)
+    return java.command(
+        name, logging, "-cp", classpath, *arguments, heap=HEAP, cache=settings.cache, full=full
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     cache: Folder = Field(default_factory=_default_cache, description="Jars, shared between checkouts")
     kafka_port: int = Field(
         9092, ge=1024, le=65534, description="Embedded Kafka; its controller has the next"
+    )
+    kafka_jit: Literal["quick", "full"] = Field(
+        "quick",
+        description="How the embedded Kafka is compiled: quick starts fast and idles cheaply, full pays when busy",
     )
     registry_port: int = Field(8081, ge=1024, le=65535, description="Embedded schema registry")
     metrics_port: int = Field(9101, ge=1024, le=65535, description="Health and metrics of this service")

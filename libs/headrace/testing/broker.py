@@ -12,9 +12,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from headrace.errors import UnreachableError
 from headrace.local.answers import kafka_answers, registry_answers, within
@@ -28,13 +29,13 @@ EPHEMERAL = 32_768  # Linux gives ports from here on to outgoing connections (ip
 LOG_END = 2_000
 
 
-def running_broker() -> Iterator[Settings]:
-    """Start Kafka and the registry, yield the Settings that name them, stop both.
+def running_broker(**more: Any) -> Iterator[Settings]:
+    """Start Kafka and the registry, yield the Settings that name them (and say ``more``), stop both.
 
     Raises UnreachableError, with the end of the log, when one of them does not come up.
     """
     with ExitStack() as stack:
-        yield _started(stack, PARTS)
+        yield _started(stack, PARTS, more)
 
 
 def running_kafka() -> Iterator[Settings]:
@@ -43,23 +44,23 @@ def running_kafka() -> Iterator[Settings]:
     Raises UnreachableError, with the end of the log, when it does not come up.
     """
     with ExitStack() as stack:
-        yield _started(stack, PARTS[:1])
+        yield _started(stack, PARTS[:1], {})
 
 
-def _started(stack: ExitStack, parts: tuple[str, ...]) -> Settings:
+def _started(stack: ExitStack, parts: tuple[str, ...], more: Mapping[str, Any]) -> Settings:
     """Start the parts under ``stack``, on other ports when another process was quicker to take one."""
     for _ in range(ATTEMPTS - 1):
         with ExitStack() as attempt, suppress(UnreachableError):
-            settings = _attempt(attempt, parts)
+            settings = _attempt(attempt, parts, more)
             stack.push(attempt.pop_all())
             return settings
-    return _attempt(stack, parts)
+    return _attempt(stack, parts, more)
 
 
-def _attempt(stack: ExitStack, parts: tuple[str, ...]) -> Settings:
+def _attempt(stack: ExitStack, parts: tuple[str, ...], more: Mapping[str, Any]) -> Settings:
     home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-")))
     kafka_port, registry_port = free_ports(2)
-    settings = Settings(home=home, kafka_port=kafka_port, registry_port=registry_port)
+    settings = Settings(home=home, kafka_port=kafka_port, registry_port=registry_port, **more)
     processes = {part: stack.enter_context(_running(part, settings)) for part in parts}
     for part, process in processes.items():
         _await(part, process, settings, _ANSWERS[part])
