@@ -10,7 +10,7 @@ from model_rows import BOOSTING, CLASSES, LOGISTIC, ONLINE, definition, rows
 
 from headrace.models import dataset as data
 from headrace.models.kinds import load
-from headrace.models.padded import LARGE, SHAPE, largest, padded
+from headrace.models.padded import SHAPE, SHAPES, harmless, padded
 from headrace.models.ports import TrainingError
 from headrace.models.prior import Prior
 from headrace.models.training import learn, train
@@ -51,18 +51,19 @@ def test_a_row_has_the_same_bits_at_every_position_and_in_every_company(estimato
     assert np.array_equal(model.scores(many.slice(19)), np.tile(together, (17, 1))[19:])
 
 
-@pytest.mark.parametrize("rows_asked", [0, 1, 255, 256, 257, LARGE - 1, LARGE, LARGE + 1, 2 * LARGE + 300])
-def test_a_model_is_asked_in_two_shapes_only_and_every_row_is_answered(rows_asked):
-    shapes = []
+@pytest.mark.parametrize("rows_asked", [0, 1, 255, 256, 257, 900, 2_047, 2_048, 2_049, 4_396])
+@pytest.mark.parametrize("shapes", [SHAPES, SHAPES[:1], (256, 1_024)])
+def test_a_model_is_asked_in_known_shapes_only_and_every_row_is_answered(rows_asked, shapes):
+    asked = []
 
     def score(matrix):
-        shapes.append(len(matrix))
+        asked.append(len(matrix))
         return matrix[:, :1] * 2
 
     matrix = np.arange(rows_asked * 3.0).reshape(rows_asked, 3)
-    assert np.array_equal(padded(score, matrix, LARGE), matrix[:, :1] * 2)
-    assert set(shapes) <= {SHAPE, LARGE}
-    assert shapes.count(LARGE) == rows_asked // LARGE
+    assert np.array_equal(padded(score, matrix, shapes), matrix[:, :1] * 2)
+    assert set(asked) <= set(shapes)
+    assert len(asked) == max(1, -(-rows_asked // shapes[-1]))
 
 
 def test_a_model_whose_bits_depend_on_the_shape_is_asked_in_the_small_one():
@@ -76,10 +77,10 @@ def test_a_model_whose_bits_depend_on_the_shape_is_asked_in_the_small_one():
     def refusing(matrix):
         raise ValueError(f"{len(matrix)} rows")
 
-    assert largest(by_row, 5) == LARGE
-    assert largest(by_shape, 5) == SHAPE
-    assert largest(refusing, 5) == SHAPE
-    assert largest(lambda m: np.full(len(m), np.nan), 5) == SHAPE
+    assert harmless(by_row, 5) == SHAPES
+    assert harmless(by_shape, 5) == (SHAPE,)
+    assert harmless(refusing, 5) == (SHAPE,)
+    assert harmless(lambda m: np.full(len(m), np.nan), 5) == (SHAPE,)
 
 
 @pytest.mark.parametrize("estimator", SEVERAL, ids=lambda e: e.path)

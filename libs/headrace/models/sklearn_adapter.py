@@ -22,7 +22,7 @@ from sklearn.utils import get_tags
 from headrace.models import encoding, skops_store
 from headrace.models.artifact import Manifest, digest_of, pack
 from headrace.models.loading import named
-from headrace.models.padded import SHAPE, largest, padded
+from headrace.models.padded import SHAPE, harmless, padded
 from headrace.models.ports import Dataset, Floats, TrainingError
 from headrace.models.threads import single_thread
 from headrace.pipeline.definition import Estimator, FeatureView
@@ -109,12 +109,12 @@ def _seeded(model: BaseEstimator, seed: int) -> Any:
 
 @dataclass(frozen=True)
 class SklearnPredictor:
-    """A loaded estimator, asked on batches of ``shape`` rows, or 256 at a time."""
+    """A loaded estimator, asked on batches of these shapes only."""
 
     digest: str
     manifest: Manifest
     model: Any
-    shape: int = SHAPE
+    shapes: tuple[int, ...] = (SHAPE,)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -123,11 +123,11 @@ class SklearnPredictor:
 
     def scores(self, columns: pa.RecordBatch) -> Floats:
         """Return probabilities by class, or the value with its interval, one row a row."""
-        return padded(self._ask, self._known.matrix(columns), self.shape)
+        return padded(self._ask, self._known.matrix(columns), self.shapes)
 
     def tried(self) -> "SklearnPredictor":
-        """Return the predictor with the largest shape that changes no bits."""
-        return replace(self, shape=largest(self._ask, len(self._known.features), self._known.positions))
+        """Return the predictor with all shapes that change no bits."""
+        return replace(self, shapes=harmless(self._ask, len(self._known.features), self._known.positions))
 
     @property
     def _known(self) -> encoding.Encoding:
