@@ -3,10 +3,14 @@
 import hashlib
 import json
 from array import array
+from collections.abc import Sequence
 from typing import Any
+
+import pyarrow as pa
 
 from headrace.bus import run
 from headrace.bus.engine import Engine
+from headrace.bus.service import Row
 
 
 def noted() -> list[Engine]:
@@ -39,9 +43,18 @@ def digests(engines: list[Engine]) -> dict[str, str]:
     for engine in engines:
         for (_, partition), lane in engine.lanes.items():
             for name, table in lane.states.items():
-                lines = sorted(json.dumps([key, _plain(row)]) for key, row in table.all())
+                maps = [pa.types.is_map(f.type) for f in table.table.columns]
+                lines = sorted(json.dumps([key, _row(row, maps)]) for key, row in table.all())
                 found[f"{partition}/{name}"] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     return found
+
+
+def _row(row: Row, maps: Sequence[bool]) -> list[Any]:
+    """Return a row's cells; a map is a list of pairs in a service, in whatever order it was made."""
+    return [
+        _plain(dict(cell) if is_map and cell is not None else cell)
+        for cell, is_map in zip(row, maps, strict=True)
+    ]
 
 
 def _plain(value: Any) -> Any:
