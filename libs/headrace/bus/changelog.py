@@ -1,11 +1,11 @@
 """State as records: rows of a lane's tables, and how far the lane has come, on its compacted changelog topic."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +19,7 @@ from headrace.contracts.arrow import avro_schema
 from headrace.contracts.frame import SIZE, header, unframe
 from headrace.contracts.plain import PlainCodec
 
+FEW = 16  # rows up to which columns cost more than they save
 PROGRESS = Table(
     "progress",
     pa.schema(
@@ -61,9 +62,6 @@ class Progress:
         return replace(found, records_out=dict(found.records_out), digests=dict(found.digests))
 
 
-FEW = 16  # rows up to which columns cost more than they save
-
-
 @cache
 def table_schema(table: Table) -> Schema:
     """Return the Avro schema of a table's rows."""
@@ -72,20 +70,26 @@ def table_schema(table: Table) -> Schema:
 
 
 @cache
-def _by_row(table: Table) -> tuple[PlainCodec, Sequence[str]] | None:
-    """Return what writes a table's rows one by one, and which columns are maps; None where cells hold more than that."""
+def _by_row(table: Table) -> Callable[[Row], bytes] | None:
+    """Return what writes one row of a table, or None where Arrow and fastavro do not take its cells alike."""
     if not all(_is_plain(f.type) for f in table.columns):
         return None
+    names, written = table.columns.names, PlainCodec(table_schema(table))
     maps = [f.name for f in table.columns if pa.types.is_map(f.type)]
-    return PlainCodec(table_schema(table)), maps
+
+    def body(row: Row) -> bytes:
+        fields = dict(zip(names, row, strict=True))
+        return written.body(fields | {name: dict(fields[name]) for name in maps if fields[name] is not None})
+
+    return body
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    """Tell whether a cell is a number, a text, or a list or map of such: what Arrow and fastavro take alike."""
+    """Tell whether a cell is a number, a text, or a list or map of such."""
     if pa.types.is_list(kind):
-        return _is_plain(kind.value_type) and not pa.types.is_nested(kind.value_type)
-    if pa.types.is_map(kind):
-        return _is_plain(kind.item_type) and not pa.types.is_nested(kind.item_type)
+        kind = kind.value_type
+    elif pa.types.is_map(kind):
+        kind = kind.item_type
     return not (pa.types.is_nested(kind) or pa.types.is_temporal(kind))
 
 
@@ -102,32 +106,25 @@ def entries(
 ) -> list[Block]:
     """Return the changelog records of changed rows; a row that is gone is a tombstone."""
     gone = [] if all(changed.values()) else [key for key, row in changed.items() if row is None]
-    kept = {key: row for key, row in changed.items() if row is not None} if gone else changed
     blocks = [Block(topic, partition, _keys(table, gone))] if gone else []
+    kept = {key: row for key, row in changed.items() if row is not None} if gone else changed
     if not kept:
         return blocks
-    writer = encoder.state_writer(topic, table_schema(table))
-    few = _by_row(table) if len(kept) <= FEW else None
-    packed = _one_by_one(writer, table, kept.values(), *few) if few else _packed(writer, table, kept.values())
-    return [*blocks, Block(topic, partition, _keys(table, kept), packed)]
+    values = _values(
+        encoder.state_writer(topic, table_schema(table)), table, cast("Collection[Row]", kept.values())
+    )
+    return [*blocks, Block(topic, partition, _keys(table, kept), values)]
 
 
-def _one_by_one(
-    writer: Writer, table: Table, rows: Iterable[Row | None], codec_: PlainCodec, maps: Sequence[str]
-) -> pa.BinaryArray:
-    head, values = header(writer.schema_id), []
-    for row in rows:
-        fields = dict(zip(table.columns.names, row or (), strict=True))
-        fields |= {name: dict(fields[name]) for name in maps if fields[name] is not None}
-        values.append(head + codec_.body(fields))
-    return pa.array(values, pa.binary())
-
-
-def _packed(writer: Writer, table: Table, rows: Iterable[Row | None]) -> pa.BinaryArray:
-    columns = zip(*(row or () for row in rows), strict=True)
+def _values(writer: Writer, table: Table, rows: Collection[Row]) -> pa.BinaryArray:
+    head, body = header(writer.schema_id), _by_row(table)
+    if body is not None and len(rows) <= FEW:
+        return pa.array([head + body(row) for row in rows], pa.binary())
+    columns = zip(*rows, strict=True)
     arrays = [pa.array(values, type=f.type) for values, f in zip(columns, table.columns, strict=True)]
-    batch = writer.cast(pa.RecordBatch.from_arrays(arrays, schema=table.columns))
-    return codec(writer.schema).packed(batch, header(writer.schema_id))
+    return codec(writer.schema).packed(
+        writer.cast(pa.RecordBatch.from_arrays(arrays, schema=table.columns)), head
+    )
 
 
 def _keys(table: Table, keys: Iterable[str]) -> pa.Array:
