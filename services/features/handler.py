@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from headrace.bus import hashes
 from headrace.bus.service import Batch, Context, Emit, Row, Rows, Selection, Step
-from headrace.contracts.arrow import arrow_schema, as_type
+from headrace.contracts.arrow import arrow_schema, as_type, same
 from headrace.contracts.codec import Codec
 from headrace.contracts.topics import FEATURES
 from headrace.features.rows import compile_rows
@@ -115,8 +115,8 @@ def _vectors(values: pa.StructArray, view: View) -> pa.RecordBatch:
     count = len(values)
     return pa.RecordBatch.from_pydict(
         {
-            "pipeline_digest": pa.repeat(pa.scalar(view.definition.digest), count),
-            "feature_view_version": pa.repeat(pa.scalar(view.definition.features.version, pa.int32()), count),
+            "pipeline_digest": same(view.definition.digest, count),
+            "feature_view_version": same(view.definition.features.version, count, pa.int32()),
             "features_hash": hashes.texts(hashes.hexed(hashes.sha256(bodies))),
             "values": values,
         }

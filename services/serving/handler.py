@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from headrace.bus.refusals import derived_id, derived_ids
 from headrace.bus.service import Batch, Context, Due, Emit, Rows, Step, Tick
-from headrace.contracts.arrow import arrow_schema, as_type
+from headrace.contracts.arrow import arrow_schema, as_type, same
 from headrace.contracts.catalogue import schema
 from headrace.contracts.topics import DEPLOYMENTS, PREDICTIONS, PROFILES, QUARANTINE, SHADOW_PREDICTIONS
 from headrace.models.deployed import Deployed, Version
@@ -137,22 +137,22 @@ def _predictions(
     version = model.version
     columns = {
         "prediction_id": _ids(version, vectors),
-        "pipeline": _same(definition.name, count),
+        "pipeline": same(definition.name, count),
         "pipeline_digest": vectors["pipeline_digest"],
         "feature_view_version": vectors["feature_view_version"],
         "features_hash": vectors["features_hash"],
-        "model_name": _same(version.name, count),
-        "model_version": _same(version.version, count, pa.int32()),
-        "model_digest": _same(version.digest, count),
-        "route": _same(model.route, count),
-        "task": _same(definition.task, count),
+        "model_name": same(version.name, count),
+        "model_version": same(version.version, count, pa.int32()),
+        "model_digest": same(version.digest, count),
+        "route": same(model.route, count),
+        "task": same(definition.task, count),
         "scores": pa.MapArray.from_arrays(
             offsets, pa.array(list(names) * count), pa.array(scores.ravel()), _SCORES
         ),
         "label": best,
         "explanation": _unexplained(count),
         "status": _statuses(model, doubted),
-        "revision": _same(0, count, pa.int32()),
+        "revision": same(0, count, pa.int32()),
         "supersedes": pa.nulls(count, pa.string()),
     }
     if MARK in vectors.schema.names:
@@ -172,17 +172,13 @@ def _known(scores: Floats, names: Sequence[str], definition: Definition) -> tupl
 
 def _statuses(model: Model, doubted: Mask) -> pa.Array:
     if not doubted.any():
-        return _same(model.status, len(doubted))
+        return same(model.status, len(doubted))
     return pa.array(["fallback" if doubt else model.status for doubt in doubted.tolist()])
 
 
 def _unexplained(count: int) -> pa.ListArray:
     none = pa.array([], _EXPLANATION.value_type)
     return pa.ListArray.from_arrays(np.zeros(count + 1, np.int32), none, type=_EXPLANATION)
-
-
-def _same(value: str | int, count: int, kind: pa.DataType | None = None) -> pa.Array:
-    return pa.repeat(pa.scalar(value, kind), count)
 
 
 def _ids(version: Version, vectors: pa.RecordBatch) -> pa.Array:

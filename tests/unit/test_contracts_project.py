@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from headrace.contracts.codec import Codec, project
+from headrace.contracts.codec import Codec
 
 
 def record(name, *fields):
@@ -12,6 +12,10 @@ def record(name, *fields):
 
 def member(name, kind, **more):
     return {"name": name, "type": kind, **more}
+
+
+def project(columns, schema):
+    return Codec(schema).fitted(columns)
 
 
 INNER = record("Inner", member("a", "int"))

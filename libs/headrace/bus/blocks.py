@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.bus.records import Outgoing
+from headrace.contracts.arrow import same
 
 Column: TypeAlias = "pa.Array | bytes"
 """Byte strings, one a record, or one for all of them."""
@@ -72,4 +73,4 @@ def woven(blocks: Sequence[Block], places: Sequence[np.ndarray]) -> Block:
 
 
 def _each(column: Column, count: int) -> pa.Array:
-    return pa.repeat(pa.scalar(column, pa.binary()), count) if isinstance(column, bytes) else column
+    return same(column, count, pa.binary()) if isinstance(column, bytes) else column

@@ -12,7 +12,7 @@ from headrace.bus.errors import BrokenRecordError
 from headrace.bus.records import Headers, Incoming
 from headrace.bus.schemas import Registry, Schema, codec
 from headrace.bus.service import Batch, Selection
-from headrace.contracts.arrow import as_type, filled, fit, spans
+from headrace.contracts.arrow import as_type, filled, same, spans
 from headrace.contracts.frame import SIZE, UNFRAMED, schema_ids
 from headrace.contracts.shape import MICROS
 from headrace.contracts.topics import Topic
@@ -54,7 +54,7 @@ class Chunk:
         """Return rows ``start`` to ``stop`` as a batch of one tick."""
         lineage = self.lineage.slice(start, stop - start)
         if self.ticks is None:
-            lineage = lineage.append_column("tick", pa.repeat(pa.scalar(tick, pa.int64()), stop - start))
+            lineage = lineage.append_column("tick", same(tick, stop - start, pa.int64()))
         return Batch(
             topic=self.topic,
             partition=self.partition,
@@ -95,8 +95,7 @@ def _decode(values: pa.BinaryArray, registry: Registry, reader: Callable[[str], 
         own = values if len(rows) == len(values) else values.take(pa.array(rows))
         decoded = codec(writer).unpacked(own, SIZE)
         broken.update({int(rows[i]): why for i, why in decoded.errors.items()})
-        wanted = codec(known)
-        part = Selection(rows[decoded.good], fit(decoded.columns, wanted.shape, wanted.arrow))
+        part = Selection(rows[decoded.good], codec(known).fitted(decoded.columns))
         parts.setdefault(writer["name"], []).append(part)
     return _Decoded({name: _joined(selections) for name, selections in parts.items()}, broken)
 
@@ -181,7 +180,7 @@ def raw(topic: Topic, messages: Arrivals, registry: Registry, definition: Defini
     columns = interleave(parts)
     origin = pa.StructArray.from_arrays(
         [
-            pa.repeat(pa.scalar(messages.topic), len(messages)),
+            same(messages.topic, len(messages)),
             pa.array(np.full(len(messages), messages.partition, np.int32)),
             pa.array(offsets),
             pa.array(np.zeros(len(messages), np.int32)),

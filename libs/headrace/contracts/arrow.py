@@ -51,18 +51,12 @@ def _avro_type(arrow: pa.DataType, name: str) -> Any:
     return AVRO[arrow]
 
 
-def project(columns: pa.RecordBatch, reader_schema: Mapping[str, Any]) -> pa.RecordBatch:
-    """Return ``columns`` as ``reader_schema`` has them.
+def fit(columns: pa.RecordBatch, shape: Shape, target: pa.Schema) -> pa.RecordBatch:
+    """Return ``columns`` as a reader's schema has them, of which this is the shape and the Arrow schema.
 
     Fields that the writer did not have take their default, fields that the reader does not know fall away, and
     numbers widen, at every depth. Raises ``ValueError`` where a default is missing or a value does not fit.
     """
-    shape = record_shape(reader_schema)
-    return fit(columns, shape, arrow_schema(reader_schema))
-
-
-def fit(columns: pa.RecordBatch, shape: Shape, target: pa.Schema) -> pa.RecordBatch:
-    """Return ``columns`` as ``project`` does, for a schema whose shape and Arrow schema are at hand."""
     if columns.schema.equals(target):
         return columns
     written = dict(zip(columns.schema.names, columns.columns, strict=True))
@@ -75,7 +69,7 @@ def _member(written: Mapping[str, pa.Array], member: Field, length: int, hidden:
         return _fit(written[member.name], member.shape, hidden)
     if member.default is MISSING:
         raise ValueError(f"field {member.name!r} was not written and has no default")
-    return pa.repeat(pa.scalar(from_json(member.default, member.shape), member.shape.arrow), length)
+    return same(from_json(member.default, member.shape), length, member.shape.arrow)
 
 
 def _fit(column: pa.Array, shape: Shape, hidden: Mask = None) -> pa.Array:
@@ -115,6 +109,11 @@ def as_type(column: pa.Array, target: pa.DataType) -> pa.Array:
 def filled(column: pa.Array, value: Any) -> pa.Array:
     """Return a column with ``value`` where it is null; without a null nothing is asked of Arrow."""
     return column.fill_null(value) if column.null_count else column
+
+
+def same(value: Any, count: int, kind: pa.DataType | None = None) -> pa.Array:
+    """Return a column that holds one value ``count`` times."""
+    return pa.repeat(pa.scalar(value, kind), count)
 
 
 def absent(column: pa.Array) -> npt.NDArray[np.bool_]:

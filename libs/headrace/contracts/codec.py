@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headrace.contracts.arrow import arrow_schema, fit, project, spans
+from headrace.contracts.arrow import arrow_schema, fit, spans
 from headrace.contracts.columns import Flat, build
 from headrace.contracts.decoded import Budget, Decoded
 from headrace.contracts.kernel import FRAME, REASONS, Ints, read, write
 from headrace.contracts.program import compile_shape
 from headrace.contracts.shape import record_shape
 
-__all__ = ["Budget", "Codec", "Decoded", "project", "warm"]
+__all__ = ["Budget", "Codec", "Decoded", "warm"]
 _SPARE = 64  # cells for repeated values before the first growth
 _LARGEST = 1 << 31  # Arrow's texts have 32-bit offsets
 
@@ -67,6 +67,10 @@ class Codec:
         self._room = int(used.max())
         return codes, cells
 
+    def fitted(self, columns: pa.RecordBatch) -> pa.RecordBatch:
+        """Return columns of an older or newer writer as this schema has them; see :func:`headrace.contracts.arrow.fit`."""
+        return fit(columns, self.shape, self.arrow)
+
     def encode(self, columns: pa.RecordBatch, header: bytes = b"") -> list[bytes]:
         """Return what :meth:`packed` does as Python bytes."""
         return list(self.packed(columns, header).to_pylist())
@@ -76,7 +80,7 @@ class Codec:
 
         Raises ``ValueError`` when a value does not fit the schema, and for more than 2 GiB at once.
         """
-        fitting = fit(columns, self.shape, self.arrow)
+        fitting = self.fitted(columns)
         flat = Flat()
         for member, column in zip(self.shape.fields, fitting.columns, strict=True):
             flat.add(member.shape, column)
