@@ -4,7 +4,6 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -346,7 +345,7 @@ def _quality_profile(tick: Tick, held: Sequence[tuple[str, Row]], broken: Collec
     """Return the tick's quality over the slices whose labels can be trusted; null when there is none."""
     (partition, last), *counted = [(key, json.loads(text)) for key, (text,) in held]
     sound = [told["profile"] for key, told in counted if key not in broken]
-    quality = reduce(profiles.merge, sound)["quality"] if sound else None
+    quality = profiles.merge(*sound)["quality"] if sound else None
     return _profile(tick, partition, last["champion"], quality, suspect=bool(broken))
 
 

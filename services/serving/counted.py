@@ -4,8 +4,9 @@ One row that grows would be read and written anew with every batch, however few 
 """
 
 import json
+from collections.abc import Sequence
 
-from headrace.bus.service import TableRows
+from headrace.bus.service import Row, TableRows
 from headrace.stats import profiles
 
 MOST = 32  # rows that are kept apart
@@ -16,7 +17,7 @@ def add(table: TableRows, partition: int, counted: profiles.Profile) -> None:
     held = table.all()
     number = 1 + max((int(key.partition(".")[2] or 0) for key, _ in held), default=0)
     if len(held) >= MOST:
-        counted = _joined([*(row[0] for _, row in held), json.dumps(counted)])
+        counted = profiles.merge(counted, *_read(held))
         table.delete([key for key, _ in held])
     table.put([f"{partition}.{number}"], [(json.dumps(counted, sort_keys=True),)])
 
@@ -27,8 +28,8 @@ def taken(table: TableRows) -> tuple[int, profiles.Profile] | None:
     if not held:
         return None
     table.delete([key for key, _ in held])
-    return int(held[0][0].partition(".")[0]), _joined([row[0] for _, row in held])
+    return int(held[0][0].partition(".")[0]), profiles.merge(*_read(held))
 
 
-def _joined(rows: list[str]) -> profiles.Profile:
-    return profiles.merge(*map(json.loads, rows))
+def _read(held: Sequence[tuple[str, Row]]) -> list[profiles.Profile]:
+    return [json.loads(row[0]) for _, row in held]
