@@ -1,7 +1,7 @@
 """The codec in plain Python: a strict walk over the bytes, then fastavro for the values.
 
-It is the oracle of the compiled codec, and quicker where there are few rows that are no columns yet. fastavro alone takes trailing bytes, negative indices and over-long
-varints, so it only ever sees a body that the walk has passed.
+It is the oracle of the compiled codec, and quicker where there are few rows that are no columns yet. fastavro alone takes
+trailing bytes, negative indices and over-long varints, so it only ever sees a body that the walk has passed.
 """
 
 import io

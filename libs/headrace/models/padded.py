@@ -1,7 +1,7 @@
 """Call a model on batches of a few shapes only, so that a row's bits do not depend on its companions.
 
-BLAS and vectorised kernels pick another order of summation for another shape: of 2,048 rows of a logistic
-regression, 933 change bits between batch 1 and batch 2,048. At 256 rows every position gives the same bits.
+BLAS and vectorised kernels pick another order of summation for another shape, and with it other bits for many rows. At 256
+rows every position gives the same ones.
 
 A call costs most of what 256 rows cost, so a model that was seen to give a row the same bits in larger batches is asked
 in those: few calls, each filled up.
