@@ -24,11 +24,12 @@ from bench.stage import stage
 from headrace.audit.recording import books, last_ticks, with_data
 from headrace.audit.replay import replay
 from headrace.bus.engine import Engine
+from headrace.bus.held import Held
 from headrace.bus.kafka import producer, send
 from headrace.bus.memory import MemoryLog, MemoryRunner, settle
 from headrace.bus.observer import Said
 from headrace.bus.reading import KafkaLog, whole
-from headrace.bus.records import Incoming, Outgoing
+from headrace.bus.records import Incoming, Outgoing, Place
 from headrace.bus.schemas import codec, record_schema
 from headrace.contracts.frame import SIZE, header
 from headrace.contracts.topics import (
@@ -60,7 +61,7 @@ from services.serving.service import SERVICE as SERVING
 NAME, PATIENCE, BATCH = "flights", 60.0, 16_384
 EVENTS_LIVE, DAYS, FIT_DAYS, WARM_DAYS = 100_000, 365, 31, 3
 CHAIN = (INGESTION, FEATURE_SERVICE, SERVING)
-Places = dict[tuple[str, int], list[Incoming]]
+Places = dict[Place, Held]
 
 
 def rates(count: int = EVENTS_LIVE, days: int = DAYS) -> dict[str, Any]:

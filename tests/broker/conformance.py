@@ -100,10 +100,10 @@ def check_a_chain_is_fused_and_taken_apart_with_the_same_bits(rig):
     _run(reference, [reference.runner(s) for s in DATA_PLANE], STEPS)
     chain, alone = DATA_PLANE[:3], DATA_PLANE[3:]
     others = [rig.runner(s) for s in alone]
-    for n, step in enumerate(STEPS):
-        fused = [rig.fused(chain, abort=Once(), max_batch=7)] if not n % 2 else []
-        together = fused or [rig.runner(s) for s in chain]
-        _run(rig, [*together, *others], [step], first=n)
+    for n, (step, members) in enumerate(zip(STEPS, (chain, chain[1:], [], chain), strict=True)):
+        fused = [rig.fused(members, abort=Once(), max_batch=7)] if members else []
+        apart = [rig.runner(s) for s in chain if s not in members]
+        _run(rig, [*apart, *fused, *others], [step], first=n)
     assert rig.story() == reference.story()
     ends = [rig.committed(s, s.consumes[0].topic) for s in chain]
     again = rig.fused(chain)

@@ -14,6 +14,7 @@ from shown import Held, played
 from headrace.contracts.topics import LEDGER, OUTCOMES, PREDICTIONS
 from headrace.errors import ConfigurationError
 from headrace.local.settings import Settings
+from headrace.testing.tampering import tampered
 from services.console.__main__ import listen
 from services.console.api import PAGE, console
 from services.console.handler import FLOW, status
@@ -57,16 +58,17 @@ def test_services_come_in_the_order_of_flow_and_only_stages_have_an_open_tick(cl
 
 
 def test_a_stage_that_stopped_is_behind_in_ticks_and_seconds(loop):
-    held = loop.log.partitions[LEDGER.name("coins"), 0]
-    entries = loop.records(LEDGER)
-    keep = [
-        r
-        for r, (_, e) in zip(held, entries, strict=True)
-        if not (e["service"] == "serving" and e["tick"] > 20)
-    ]
-    whole, held[:] = list(held), keep
+    ledger = LEDGER.name("coins")
+    whole, entries = list(loop.log.partitions[ledger, 0]), loop.records(LEDGER)
+    with tampered(loop.log, ledger) as held:
+        held[:] = [
+            r
+            for r, (_, e) in zip(whole, entries, strict=True)
+            if not (e["service"] == "serving" and e["tick"] > 20)
+        ]
     (told,) = status(Held(loop).report(), {})["pipelines"]
-    held[:] = whole
+    with tampered(loop.log, ledger) as held:
+        held[:] = whole
     (serving,) = [s for s in told["services"] if s["name"] == "serving"]
     assert (serving["open_tick"], serving["ticks_behind"], serving["seconds_behind"]) == (21, 4, 0.3)
     assert serving["healthy"] is None

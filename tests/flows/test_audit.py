@@ -21,6 +21,7 @@ from headrace.contracts.topics import (
 )
 from headrace.testing.loop import MemoryLoop
 from headrace.testing.reading import HeldLog
+from headrace.testing.tampering import tampered
 from services.audit.handler import Audit, LedgerChangedError
 from services.clock.handler import Clock
 from services.deployment.service import SERVICE as DEPLOYMENT
@@ -84,8 +85,8 @@ def tamper(loop, topic, place, **changes):
     """Write a record anew, as someone with the broker's disk could."""
     record, fields = loop.records(topic)[place]
     (out,) = encoded(loop._encoder, Said(topic, record, {**fields, **changes}), loop.definition)
-    held = loop.log.partitions[topic.name("bets"), 0]
-    held[place] = held[place]._replace(value=out.value)
+    with tampered(loop.log, topic.name("bets")) as held:
+        held[place] = held[place]._replace(value=out.value)
 
 
 def test_every_tick_gets_one_head_over_all_entries(loop):
@@ -111,10 +112,11 @@ def test_no_head_is_said_twice_or_left_out_whatever_is_read_first_and_whoever_di
 
 
 def test_a_tick_that_a_stage_has_not_closed_gets_no_head(loop):
-    held = loop.log.partitions[LEDGER.name("bets"), 0]
-    late = held.pop()
+    with tampered(loop.log, LEDGER.name("bets")) as held:
+        late = held.pop()
     assert Life(loop).turn() == ticks(loop)[:-1]
-    held.append(late)
+    with tampered(loop.log, LEDGER.name("bets")) as held:
+        held.append(late)
     assert Life(loop).turn() == ticks(loop)[-1:]
 
 
@@ -139,12 +141,14 @@ def test_a_changed_entry_is_caught_at_its_tick_and_stops_the_next_audit(loop, ch
 
 def test_an_entry_taken_away_or_added_is_caught(loop):
     Life(loop).turn()
-    held = loop.log.partitions[LEDGER.name("bets"), 0]
-    gone = held.pop(4)
+    with tampered(loop.log, LEDGER.name("bets")) as held:
+        gone = held.pop(4)
     assert flaws(loop)
-    held.insert(4, gone)
+    with tampered(loop.log, LEDGER.name("bets")) as held:
+        held.insert(4, gone)
     assert flaws(loop) == []
-    held.append(gone)
+    with tampered(loop.log, LEDGER.name("bets")) as held:
+        held.append(gone)
     tamper(loop, LEDGER, len(held) - 1, absorbed=77)
     assert "two entries that differ" in flaws(loop)[0].what
 
@@ -154,7 +158,8 @@ def test_a_head_under_another_key_or_left_out_is_caught(loop):
     assert {f.what for f in flaws(loop, Ed25519PrivateKey.generate())} == {
         "the head was not signed by this key"
     }
-    del loop.log.partitions[AUDIT.name(), 0][1]
+    with tampered(loop.log, AUDIT.name()) as held:
+        del held[1]
     assert flaws(loop) == [(2, "the next head is that of tick 3")]
 
 
@@ -169,10 +174,10 @@ def test_a_head_with_another_tree_behind_it_is_caught(loop):
 
 def test_a_stage_that_was_taken_out_holds_nothing_up(loop):
     stages = loop.records(PIPELINES)[0][1]["stages"]
-    held = loop.log.partitions[LEDGER.name("bets"), 0]
     last = ticks(loop)[-1]
     names = [(f["service"], f["tick"]) for _, f in loop.records(LEDGER)]
-    del held[names.index(("registry", last))]
+    with tampered(loop.log, LEDGER.name("bets")) as held:
+        del held[names.index(("registry", last))]
     assert Life(loop).turn() == ticks(loop)[:-1]
     registered = {**loop.records(PIPELINES)[0][1], "stages": [s for s in stages if s != "registry/0"]}
     loop.log.append(

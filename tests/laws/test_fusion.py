@@ -13,7 +13,9 @@ from services.clock.handler import Clock
 
 BY_NAME = {s.name: s for s in DATA_PLANE}
 CHAIN = [BY_NAME[name] for name in ("ingestion", "features", "serving")]
-MODES = st.lists(st.sampled_from([(), tuple(CHAIN), tuple(CHAIN[:2])]), min_size=8, max_size=8)
+MODES = st.lists(
+    st.sampled_from([(), tuple(CHAIN), tuple(CHAIN[:2]), tuple(CHAIN[1:])]), min_size=8, max_size=8
+)
 
 
 def fused(steps, services, *, lean=False, mischief=None, modes=(), max_batch=1_000):

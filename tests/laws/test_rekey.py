@@ -17,6 +17,7 @@ from headrace.bus.engine import decode_plain
 from headrace.bus.partitions import partitions_of
 from headrace.contracts.topics import FEATURES, LEDGER, OUTCOMES, PREDICTIONS, REKEYED, TICKS, VALIDATED
 from headrace.testing.loop import MemoryLoop, Mischief
+from headrace.testing.tampering import tampered
 from services.clock.handler import Clock
 
 SHOPS = st.sampled_from(["a", "b", "c", "dd", "eee"])
@@ -153,7 +154,7 @@ def test_labels_meet_their_predictions_behind_the_re_key():
 
 def again(loop):
     last = len(loop.log.read(TICKS.name("shop")))
-    recording = Recording("shop", {place: list(held) for place, held in loop.log.partitions.items()})
+    recording = Recording("shop", dict(loop.log.partitions))
     scoring = [s for s in STAGES if s.name != "monitoring"]
     return replay(recording, scoring, loop.registry, loop.artifacts, from_tick=1, to_tick=last)
 
@@ -179,43 +180,52 @@ def test_a_replay_obeys_the_order_that_was_recorded(seed):
     assert (verdicts.checked, verdicts.match) == (60, 60)
 
 
-def held_by(loop):
-    """Return the fullest partition of the re-keyed topic."""
-    name = REKEYED.name("shop")
-    return max((loop.log.partitions[name, p] for p in range(PARTITIONS)), key=len)
+def fullest(loop):
+    """Return the number of the fullest partition of the re-keyed topic."""
+    return max(range(PARTITIONS), key=lambda p: len(loop.log.partitions[REKEYED.name("shop"), p]))
 
 
 def test_another_order_than_the_recorded_one_gives_other_features():
     """What a replay that made its own order would do: the check above has teeth."""
     loop = run(busy(1), mischief=Mischief(1, reads=3), max_batch=2)
-    held, (_, first) = held_by(loop), loop.records(REKEYED)[0]
-    places = [n for n, r in enumerate(held) if f"o{0}-".encode() in (r.value or b"")]
-    told = [decode_plain([held[n]], loop.registry)[0][2]["origin"]["partition"] for n in places]
-    one, two = next(
-        (a, b) for (a, p), (b, q) in pairwise(zip(places, told, strict=True)) if p != q and b == a + 1
-    )
-    held[one], held[two] = held[two], held[one]
+    first = loop.records(REKEYED)[0][1]
+    with tampered(loop.log, REKEYED.name("shop"), fullest(loop)) as held:
+        places = [n for n, r in enumerate(held) if f"o{0}-".encode() in (r.value or b"")]
+        told = [decode_plain([held[n]], loop.registry)[0][2]["origin"]["partition"] for n in places]
+        one, two = next(
+            (a, b) for (a, p), (b, q) in pairwise(zip(places, told, strict=True)) if p != q and b == a + 1
+        )
+        held[one], held[two] = held[two], held[one]
     verdicts = again(loop)
     assert first["tick"] == 1
     assert verdicts.mismatch > 0
 
 
-@pytest.mark.parametrize("damage", ["lost", "changed", "moved", "swapped"])
+def lost(_, held):
+    del held[3]
+
+
+def changed(_, held):
+    held[3] = held[3]._replace(value=held[3].value.replace(b"o0-", b"o1-", 1))
+
+
+def moved(loop, held):
+    other = next(p for p in range(PARTITIONS) if p != held[3].partition)
+    with tampered(loop.log, REKEYED.name("shop"), other) as elsewhere:
+        elsewhere.insert(0, held.pop(3)._replace(partition=other))
+
+
+def swapped(loop, held):
+    records = [decode_plain([r], loop.registry)[0][2] for r in held]
+    sources = [(r["tick"], r["origin"]["partition"]) for r in records]
+    one = next(n for n, s in enumerate(sources) if s in sources[n + 1 :])
+    two = sources.index(sources[one], one + 1)
+    held[one], held[two] = held[two], held[one]
+
+
+@pytest.mark.parametrize("damage", [lost, changed, moved, swapped])
 def test_what_was_done_to_the_re_keyed_topic_is_found(damage):
     loop = run(busy(1), mischief=Mischief(1, reads=3), max_batch=2)
-    held = held_by(loop)
-    if damage == "lost":
-        del held[3]
-    elif damage == "changed":
-        held[3] = held[3]._replace(value=held[3].value.replace(b"o0-", b"o1-", 1))
-    elif damage == "moved":
-        name = REKEYED.name("shop")
-        other = next(p for p in range(PARTITIONS) if p != held[3].partition)
-        loop.log.partitions[name, other].insert(0, held.pop(3)._replace(partition=other))
-    else:
-        records = [decode_plain([r], loop.registry)[0][2] for r in held]
-        sources = [(r["tick"], r["origin"]["partition"]) for r in records]
-        one = next(n for n, s in enumerate(sources) if s in sources[n + 1 :])
-        two = sources.index(sources[one], one + 1)
-        held[one], held[two] = held[two], held[one]
+    with tampered(loop.log, REKEYED.name("shop"), fullest(loop)) as held:
+        damage(loop, held)
     assert again(loop).mismatch > 0

@@ -8,6 +8,7 @@ from test_laws import DATA_PLANE, LAW, run
 from headrace.audit.replay import Recording, replay
 from headrace.contracts.topics import EVENTS, PREDICTIONS, TICKS
 from headrace.testing.loop import MemoryLoop
+from headrace.testing.tampering import tampered
 from services.clock.handler import Clock
 
 SCORING = [s for s in DATA_PLANE if s.name != "monitoring"]
@@ -46,15 +47,16 @@ def orders(count):
 
 def test_a_tampered_prediction_is_a_mismatch():
     loop = run([orders(5)])
-    held = loop.log.partitions[PREDICTIONS.name("shop"), 0]
-    held[2] = held[2]._replace(value=held[2].value.replace(b"kept", b"kepd"))
+    with tampered(loop.log, PREDICTIONS.name("shop")) as held:
+        held[2] = held[2]._replace(value=held[2].value.replace(b"kept", b"kepd"))
     verdicts = again(loop, 1, 1)
     assert (verdicts.checked, verdicts.mismatch, verdicts.examples) == (5, 1, ["o2"])
 
 
 def test_a_lost_raw_record_is_a_mismatch():
     loop = run([orders(5)])
-    del loop.log.partitions[EVENTS.name("shop"), 0][2]
+    with tampered(loop.log, EVENTS.name("shop")) as held:
+        del held[2]
     assert again(loop, 1, 1).missing == 1
 
 

@@ -4,17 +4,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from headrace.bus.arrivals import arrivals
 from headrace.bus.chunks import derived
+from headrace.bus.engine import Engine
+from headrace.bus.held import Held
 from headrace.bus.memory import MemoryLog
-from headrace.bus.records import Incoming
+from headrace.bus.records import Incoming, Place
 from headrace.bus.schemas import Registry, reading_schema
-from headrace.bus.service import Service
 from headrace.contracts.frame import SIZE
-from headrace.contracts.topics import EVENTS, REKEYED
+from headrace.contracts.topics import EVENTS, REKEYED, VALIDATED
 from headrace.pipeline.definition import Definition
 
-Partitions = Mapping[tuple[str, int], list[Incoming]]
+Partitions = Mapping[Place, Held]
 
 
 class Moved(NamedTuple):
@@ -25,11 +25,12 @@ class Moved(NamedTuple):
     event_id: str
 
 
-def up_to_the_re_key(services: Sequence[Service], definition: Definition) -> list[Service]:
-    """Return the services whose output the re-key's order does not touch: all, where there is none."""
+def up_to_the_re_key(engines: Sequence[Engine], definition: Definition) -> list[Engine]:
+    """Return the engines whose output makes the re-keyed topic: none, where there is no re-key."""
     if definition.rekey is None:
-        return list(services)
-    return [s for s in services if REKEYED in s.emits or EVENTS in {i.topic for i in s.consumes}]
+        return []
+    makes = {EVENTS, VALIDATED}
+    return [e for e in engines if makes & {i.topic for i in e.service.inputs(definition)}]
 
 
 def obey(
@@ -42,7 +43,7 @@ def obey(
     """
     name, told, differ = REKEYED.name(definition.name), {}, []
     for partition in range(definition.partitions):
-        said, sources = _of_ticks(recorded.get((name, partition), []), registry, definition, ticks)
+        said, sources = _of_ticks(recorded.get((name, partition), Held()), registry, definition, ticks)
         _, again = _of_ticks(log.partitions[name, partition], registry, definition, ticks)
         told[name, partition] = said
         differ += [
@@ -54,14 +55,14 @@ def obey(
 
 
 def _of_ticks(
-    records: Sequence[Incoming], registry: Registry, definition: Definition, ticks: range
-) -> tuple[list[Incoming], defaultdict[int, list[Moved]]]:
+    records: Held, registry: Registry, definition: Definition, ticks: range
+) -> tuple[Held, defaultdict[int, list[Moved]]]:
     """Return the records of ticks, and what they hold by the raw partition that they come from."""
     held: list[Incoming] = []
     sources: defaultdict[int, list[Moved]] = defaultdict(list)
     if records:
         chunk = derived(
-            REKEYED, arrivals(records), registry, lambda r: reading_schema(REKEYED, r, definition)
+            REKEYED, records.columns(), registry, lambda r: reading_schema(REKEYED, r, definition)
         )
         names = ("tick", "event_id", "origin")
         rows = zip(records, *(chunk.lineage[n].to_pylist() for n in names), strict=True)
@@ -70,7 +71,7 @@ def _of_ticks(
                 held.append(record)
                 moved = Moved(record.key, (record.value or b"")[SIZE:], event_id)
                 sources[origin["partition"]].append(moved)
-    return held, sources
+    return Held.of(held), sources
 
 
 def _differing(said: Sequence[Moved], again: Sequence[Moved]) -> Iterator[str]:

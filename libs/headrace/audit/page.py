@@ -121,7 +121,8 @@ class Pages:
         return self._page(Subject(event_id, place, self._tick_of(place)))
 
     def _raw(self, place: Place) -> Found | None:
-        found = self._log.first(Span(place.topic, place.partition, place.offset, place.offset + 1))
+        span = Span(place.topic, place.partition, place.offset, place.offset + 1)
+        found = self._log.firsts([span]).get(span.place)
         return shown(found, self._registry) if found else None
 
     def _tick_of(self, place: Place) -> int | None:

@@ -5,18 +5,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from headrace.audit import moved
-from headrace.bus.arrivals import arrivals
 from headrace.bus.changelog import Progress
 from headrace.bus.chunks import derived
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import Engine, decode_plain
+from headrace.bus.fusion import FusedEngine, in_order
+from headrace.bus.held import Held
 from headrace.bus.memory import MemoryLog, MemoryRunner, settle
 from headrace.bus.observer import Said, encoded
-from headrace.bus.records import Incoming
+from headrace.bus.records import Incoming, Place
 from headrace.bus.schemas import MemoryRegistry, Registry, Schema, record_schema
 from headrace.bus.service import Artifacts, Service
 from headrace.bus.skips import ORDER, proven
+from headrace.contracts.frame import SIZE
 from headrace.contracts.topics import (
     COMMANDS,
     CONTROL_TOPICS,
@@ -31,6 +36,7 @@ from headrace.errors import HeadraceError, UsageError
 from headrace.pipeline.definition import Definition
 
 _LOCAL_IDS = 1 << 30
+_BATCH = 16_384  # events handled at once; the answers do not depend on it
 
 
 class LayeredRegistry:
@@ -57,11 +63,11 @@ class Recording:
     """What the log holds of a pipeline, by topic and partition, with the offsets it had there."""
 
     pipeline: str
-    partitions: dict[tuple[str, int], list[Incoming]]
+    partitions: dict[Place, Held]
 
-    def of(self, topic: str, partition: int = 0) -> list[Incoming]:
+    def of(self, topic: str, partition: int = 0) -> Held:
         """Return the records of a partition."""
-        return self.partitions.get((topic, partition), [])
+        return self.partitions.get((topic, partition), Held())
 
 
 @dataclass
@@ -99,16 +105,10 @@ def replay(
     log = MemoryLog()
     log.partitions.update(plan.inputs)
     obeyed = proven(skip_orders(recording, layered), _rejections(recording, layered))
-    engines = [Engine(s, layered, artifacts, proven=obeyed) for s in services if s.needed(plan.definition)]
-    first = moved.up_to_the_re_key([e.service for e in engines], plan.definition)
-    _run([e for e in engines if e.service in first], log, plan)
-    differ: list[str] = []
-    if plan.definition.rekey is not None:
-        differ = moved.obey(recording.partitions, log, layered, plan.definition, plan.ticks)
-        _run([e for e in engines if e.service not in first], log, plan)
-    lanes = [
-        lane for engine in engines for (name, _), lane in engine.lanes.items() if name == recording.pipeline
-    ]
+    needed = [s for s in in_order(services) if s.needed(plan.definition)]
+    engines = [Engine(s, layered, artifacts, max_batch=_BATCH, proven=obeyed) for s in needed]
+    differ = _again(engines, recording, log, layered, plan)
+    lanes = [lane for e in engines for (name, _), lane in e.lanes.items() if name == recording.pipeline]
     done = min((lane.progress.tick for lane in lanes), default=0)
     if done <= to_tick:
         raise HeadraceError(
@@ -120,8 +120,19 @@ def replay(
     return verdicts
 
 
-def _run(engines: Sequence[Engine], log: MemoryLog, plan: "_Plan") -> None:
-    """Let services do all they can on the log."""
+def _again(
+    engines: Sequence[Engine], recording: Recording, log: MemoryLog, registry: Registry, plan: "_Plan"
+) -> list[str]:
+    """Let the services do their work again, fused; return the events that a re-key did not move as it should."""
+    before = moved.up_to_the_re_key(engines, plan.definition)
+    _run(before, log, plan)
+    differ = moved.obey(recording.partitions, log, registry, plan.definition, plan.ticks) if before else []
+    _run([FusedEngine([e for e in engines if e not in before])], log, plan)
+    return differ
+
+
+def _run(engines: Sequence[Engine | FusedEngine], log: MemoryLog, plan: "_Plan") -> None:
+    """Let engines do all they can on the log; a fused one writes what its members would one by one."""
     runners = [MemoryRunner(log, engine, begin=plan.begins) for engine in engines]
     settle(runners)
     for engine in engines:  # a tick may end on offsets that hold no record
@@ -144,7 +155,7 @@ def _rejections(recording: Recording, registry: Registry) -> list[Mapping[str, A
 
 @dataclass(frozen=True)
 class _Plan:
-    inputs: dict[tuple[str, int], list[Incoming]]
+    inputs: dict[Place, Held]
     begins: dict[int, Progress]
     ends: dict[tuple[str, int], int]
     definition: Definition
@@ -166,7 +177,7 @@ def _plan(recording: Recording, registry: Registry, from_tick: int, to_tick: int
     begins, ends = {}, {}
     for partition, (start, end) in raw_spans(recording, registry, from_tick, to_tick).items():
         raw = recording.of(EVENTS.name(pipeline), partition)
-        inputs[EVENTS.name(pipeline), partition] = [r for r in raw if start <= r.offset < end]
+        inputs[EVENTS.name(pipeline), partition] = raw.between(start, end)
         begins[partition] = Progress(tick=first, raw_from=start)
         ends[EVENTS.name(pipeline), partition] = end
     inputs[TICKS.name(pipeline), 0] = _recorded_ticks(
@@ -218,7 +229,7 @@ def registered(recording: Recording, registry: Registry) -> Definition:
 
 def _recorded_ticks(
     recording: Recording, registry: Registry, cuts: dict[tuple[int, int], tuple[int, int]], wanted: range
-) -> list[Incoming]:
+) -> Held:
     """Return tick records whose raw ends are the recorded cuts: the one race of the live run, decided as it was."""
     name = TICKS.name(recording.pipeline)
     definition = registered(recording, registry)
@@ -232,7 +243,7 @@ def _recorded_ticks(
             }
             record = encoded(encoder, Said(TICKS, "Tick", {**tick, "raw": raw}), definition)[0]
             found.append(Incoming(name, 0, len(found), record.key, record.value, record.headers))
-    return found
+    return Held.of(found)
 
 
 def _compared(
@@ -241,11 +252,19 @@ def _compared(
     name = PREDICTIONS.name(recording.pipeline)
     verdicts = Verdicts(from_tick, to_tick)
     for partition in range(plan.definition.partitions):
-        said = _by_event(recording.of(name, partition), registry, from_tick, to_tick)
-        again = _by_event(log.partitions[name, partition], registry, from_tick, to_tick)
-        for event_id in said.keys() | again.keys():
-            _judge(verdicts, event_id, said.get(event_id), again.get(event_id))
+        said = _of_ticks(recording.of(name, partition), registry, from_tick, to_tick)
+        again = _of_ticks(log.partitions[name, partition], registry, from_tick, to_tick)
+        if said.equals(again):
+            verdicts.checked += said.num_rows
+            verdicts.match += said.num_rows
+        else:
+            _judge_each(verdicts, _by_event(said), _by_event(again))
     return verdicts
+
+
+def _judge_each(verdicts: Verdicts, said: Mapping[str, bytes], again: Mapping[str, bytes]) -> None:
+    for event_id in said.keys() | again.keys():
+        _judge(verdicts, event_id, said.get(event_id), again.get(event_id))
 
 
 def _judge(verdicts: Verdicts, event_id: str, said: bytes | None, again: bytes | None) -> None:
@@ -260,19 +279,21 @@ def _judge(verdicts: Verdicts, event_id: str, said: bytes | None, again: bytes |
 _EXAMPLES = 10
 
 
-def _by_event(
-    records: Sequence[Incoming], registry: Registry, from_tick: int, to_tick: int
-) -> dict[str, bytes]:
-    """Return the bodies of predictions of these ticks by event id, without their schema header."""
+def _of_ticks(records: Held, registry: Registry, from_tick: int, to_tick: int) -> pa.Table:
+    """Return event ids of predictions of these ticks and their bodies, without the schema header."""
     if not records:
-        return {}
-    chunk = derived(
-        PREDICTIONS, arrivals(records), registry, lambda record: record_schema(PREDICTIONS, record, None)
-    )
-    ids = chunk.lineage["event_id"].to_pylist()
-    ticks = chunk.lineage["tick"].to_pylist()
-    rows = zip(records, ids, ticks, strict=True)
-    return {i: (r.value or b"")[5:] for r, i, t in rows if from_tick <= t <= to_tick}
+        return pa.table({"event_id": pa.array([], pa.string()), "body": pa.array([], pa.binary())})
+    columns = records.columns()
+    chunk = derived(PREDICTIONS, columns, registry, lambda record: record_schema(PREDICTIONS, record, None))
+    bodies = pc.binary_replace_slice(columns.values, 0, SIZE, b"")
+    ticks = chunk.lineage["tick"]
+    wanted = pc.and_(pc.greater_equal(ticks, from_tick), pc.less_equal(ticks, to_tick))
+    return pa.table({"event_id": chunk.lineage["event_id"], "body": bodies}).filter(wanted)
+
+
+def _by_event(predictions: pa.Table) -> dict[str, bytes]:
+    columns = (predictions[name].to_pylist() for name in ("event_id", "body"))
+    return dict(zip(*columns, strict=True))
 
 
 def as_json(verdicts: Verdicts) -> str:

@@ -1,7 +1,7 @@
 """Records of one partition as columns: what a consumer gives, without a Python object for each record."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -72,6 +72,18 @@ class Arrivals:
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    def cut(self, start: int, stop: int) -> "Arrivals":
+        """Return records ``start`` to ``stop``."""
+        keys, values = self.keys[start:stop], self.values[start:stop]
+        return replace(
+            self, offsets=self.offsets[start:stop], keys=keys, values=values, headers=self.headers[start:stop]
+        )
+
+    def between(self, start: int, end: int | None) -> "Arrivals":
+        """Return the records of offsets ``start`` to ``end`` (exclusive; None: to the last)."""
+        begin, stop = np.searchsorted(self.offsets, (start, self.offsets[-1] + 1 if end is None else end))
+        return self.cut(int(begin), int(stop))
 
     def __getitem__(self, row: int) -> Incoming:
         parts = (int(self.offsets[row]), self.keys[row].as_py(), self.values[row].as_py(), self.headers[row])

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from headrace.bus.arrivals import Arrivals, HeaderColumns
 from headrace.bus.records import Outgoing
 from headrace.contracts.arrow import same
 
@@ -45,6 +46,26 @@ class Block:
             values=None if self.values is None else self.values[start:stop],
             headers=tuple((n, c if isinstance(c, bytes) else c[start:stop]) for n, c in self.headers),
         )
+
+
+def arrived(block: Block, first: int) -> Arrivals:
+    """Return the records of a block as a reader finds them, from offset ``first`` on."""
+    count = len(block)
+    values = pa.nulls(count, pa.binary()) if block.values is None else block.values
+    offsets = np.arange(first, first + count)
+    return Arrivals(block.topic, block.partition, offsets, block.keys, values, _header_columns(block))
+
+
+def _header_columns(block: Block) -> HeaderColumns:
+    """Return a block's headers record by record."""
+    count, each = len(block), len(block.headers)
+    columns = [same(n.encode(), count, pa.binary()) for n, _ in block.headers]
+    told = [_each(c, count).cast(pa.binary()) for _, c in block.headers]
+    order = pa.array(np.arange(each * count).reshape(each, count).T.ravel())
+    names, values = (
+        pa.concat_arrays(c).take(order) if c else pa.array([], pa.binary()) for c in (columns, told)
+    )
+    return HeaderColumns(np.arange(count + 1) * each, names, values)
 
 
 def weave(columns: Sequence[pa.Array], places: Sequence[np.ndarray]) -> pa.Array:

@@ -28,7 +28,7 @@ def members(names: Sequence[str]) -> list[Service]:
 def main() -> None:
     """Read the command line and run until a signal."""
     parser = argparse.ArgumentParser(prog="python -m headrace.bus.fused", description=__doc__)
-    parser.add_argument("services", nargs="+", help="members of the chain, from the raw topic on")
+    parser.add_argument("services", nargs="+", help="members of the chain, in the order of flow")
     parser.add_argument(
         "--lean", action="store_true", help="do not write the topics between the members; replay makes them"
     )

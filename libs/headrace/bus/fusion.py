@@ -9,6 +9,7 @@ and digests still stand in the ledger, and a replay makes their records again.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
+from graphlib import TopologicalSorter
 from typing import Any
 
 from headrace.bus.arrivals import Arrivals
@@ -24,7 +25,7 @@ from headrace.bus.service import Selection, Service
 from headrace.bus.transaction import Transaction
 from headrace.bus.turns import Key, Turns
 from headrace.contracts import catalogue
-from headrace.contracts.topics import EVENTS, LEDGER, PIPELINES, Topic
+from headrace.contracts.topics import LEDGER, PIPELINES, Topic
 from headrace.errors import ConfigurationError
 
 
@@ -32,21 +33,30 @@ def links(services: Sequence[Service]) -> list[Topic]:
     """Return the topics between the members of a chain.
 
     Raises:
-        ConfigurationError: when the services do not follow each other, one input each, from the raw topic on.
+        ConfigurationError: when the services do not follow each other, one input each.
     """
-    made: list[Topic] = [EVENTS]
+    made = [i.topic for s in services[:1] for i in s.consumes]
     found = []
     for service in services:
         inputs = [i.topic for i in service.consumes]
         if len(inputs) != 1 or inputs[0] not in made or service.pace != "stream" or service.single:
             raise ConfigurationError(
                 f"{service.name} cannot be fused in this place",
-                "a member answers event by event and takes one topic: the raw one, or what a member before it writes",
+                "a member answers event by event and takes one topic, the first any and others what one before writes",
                 "fuse: ingestion features serving",
             )
         found.append(inputs[0])
         made += service.emits
     return found[1:]
+
+
+def in_order(services: Sequence[Service]) -> list[Service]:
+    """Return services so that each comes after those that write what it takes."""
+    by_name = {s.name: s for s in services}
+    makers = {
+        s.name: [m.name for m in services if set(m.emits) & {i.topic for i in s.consumes}] for s in services
+    }
+    return [by_name[name] for name in TopologicalSorter(makers).static_order()]
 
 
 def refuse_readers(between: Iterable[Topic], pipeline: str, others: Collection[str]) -> None:

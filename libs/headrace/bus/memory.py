@@ -2,28 +2,37 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 
+from headrace.bus.arrivals import Arrivals, arrivals, by_place
+from headrace.bus.blocks import Block, arrived
 from headrace.bus.changelog import PROGRESS, Progress
 from headrace.bus.engine import Engine
 from headrace.bus.fusion import FusedEngine
-from headrace.bus.records import Incoming, Outgoing
+from headrace.bus.held import Held
+from headrace.bus.records import Incoming, Outgoing, Place
 from headrace.bus.transaction import Transaction
-
-Partition = tuple[str, int]
 
 
 class MemoryLog:
-    """Topics as lists; every append is atomic, offsets are positions."""
+    """Topics in memory; every append is atomic, offsets are positions."""
 
     def __init__(self) -> None:
-        self.partitions: dict[Partition, list[Incoming]] = defaultdict(list)
+        self.partitions: dict[Place, Held] = defaultdict(Held)
         self.committed: dict[tuple[str, str, int], int] = {}
 
     def append(self, records: Iterable[Outgoing]) -> None:
         """Append records in order."""
-        for r in records:
-            held = self.partitions[r.topic, r.partition]
-            held.append(Incoming(r.topic, r.partition, len(held), r.key, r.value, r.headers))
+        for (topic, partition), run in groupby(records, itemgetter(0, 1)):
+            held = self.partitions[topic, partition]
+            told = enumerate(run, start=len(held))
+            held.add(arrivals([Incoming(topic, partition, n, r.key, r.value, r.headers) for n, r in told]))
+
+    def add(self, block: Block) -> None:
+        """Append the records of a block."""
+        held = self.partitions[block.topic, block.partition]
+        held.add(arrived(block, len(held)))
 
     def read(self, topic: str) -> list[Incoming]:
         """Return every record of a topic, partition by partition."""
@@ -31,7 +40,8 @@ class MemoryLog:
 
     def commit(self, transaction: Transaction) -> None:
         """Make a transaction visible: its records and its offsets at once."""
-        self.append(transaction.records())
+        for block in transaction.produced:
+            self.add(block)
         self.committed |= transaction.offsets
         for place in transaction.last_of_tails():
             self.committed[transaction.tails[place], *place] = len(self.partitions[place])
@@ -52,7 +62,7 @@ class MemoryRunner:
         """Run ``engine`` on ``log``; ``begin`` gives lanes a first tick by partition, for a replay from the middle."""
         self.log, self.engine, self._most, self._abort = log, engine, most, abort
         self._begin = begin or {}
-        self._at: dict[Partition, int] = {}
+        self._at: dict[Place, int] = {}
         self._watched: list[str] = list(engine.control_topics)
 
     def pump(self) -> bool:
@@ -69,26 +79,26 @@ class MemoryRunner:
         return True
 
     def _read(self) -> bool:
-        messages: list[Incoming] = []
+        found: list[Arrivals] = []
         for (topic, partition), held in list(self.log.partitions.items()):
             if topic not in self._watched and (topic, partition) not in self._at:
                 continue
             at = self._at.get((topic, partition), 0)
-            found = held[at : at + self._most]
-            self._at[topic, partition] = at + len(found)
-            messages += found
+            if new := held[at : at + self._most]:
+                found.append(new.columns())
+            self._at[topic, partition] = at + len(new)
         for topic in self.engine.control_topics:
             held = self.log.partitions[topic, 0]
             if self._at.get((topic, 0), 0) == len(held):
                 self.engine.reached(topic, 0, len(held))
-        for pipeline in self.engine.receive(messages):
+        for pipeline in self.engine.take(by_place(found)):
             self._open(pipeline)
         for place, at in list(self._at.items()):
             if at == len(self.log.partitions[place]):
                 self.engine.reached(*place, at)
         for place in self.engine.finished():
             del self._at[place]
-        return bool(messages)
+        return bool(found)
 
     def _open(self, pipeline: str) -> None:
         for lane in self.engine.open_pipeline(pipeline):

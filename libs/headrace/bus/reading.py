@@ -1,7 +1,7 @@
 """Reading the log without being part of it: spans of topics, by offset or by tick, committed records only."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -9,6 +9,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 
 from headrace.bus.arrivals import Arrivals, Told
 from headrace.bus.engine import decode_plain
+from headrace.bus.held import Held
+from headrace.bus.inbox import Inbox
 from headrace.bus.kafka import consumer, fetch_anew, incoming, passed, received
 from headrace.bus.records import Incoming, Place
 from headrace.bus.schemas import Registry
@@ -16,6 +18,7 @@ from headrace.bus.unreadable import Stepping
 from headrace.errors import UnreachableError, UsageError
 
 PATIENCE = 10.0
+_WAIT = 0.5
 # For single records far apart: nothing is fetched ahead, nothing waited for (measured on 32 probes: 0.2 s for 4.7 s).
 _LITTLE = {
     "fetch.message.max.bytes": 65_536,
@@ -33,6 +36,11 @@ class Span:
     partition: int = 0
     start: int = 0
     end: int | None = None
+
+    @property
+    def place(self) -> Place:
+        """Return the topic and the partition."""
+        return self.topic, self.partition
 
 
 class Stamped(NamedTuple):
@@ -59,8 +67,11 @@ class Log(Protocol):
     def read(self, spans: Iterable[Span]) -> Iterator[Stamped]:
         """Yield the committed records of the spans; those of one partition in the order of the log."""
 
-    def first(self, span: Span) -> Stamped | None:
-        """Return the first committed record of a span."""
+    def columns(self, spans: Iterable[Span]) -> Iterator[Arrivals]:
+        """Yield the same records as columns, with headers on raw topics alone."""
+
+    def firsts(self, spans: Iterable[Span]) -> Mapping[Place, Stamped]:
+        """Return the first committed record of each span that has any, by place."""
 
 
 class KafkaLog:
@@ -84,8 +95,12 @@ class KafkaLog:
         Raises:
             UnreachableError: when the broker does not answer.
         """
+        return sorted(self._listed().topics)
+
+    def _listed(self, *topic: str) -> Any:
+        """Return what the broker tells of all topics, or of one."""
         try:
-            return sorted(self._client.list_topics(timeout=PATIENCE).topics)
+            return self._client.list_topics(*topic, timeout=PATIENCE)
         except KafkaException as error:
             raise UnreachableError(
                 f"the broker at {self._bootstrap} does not answer", str(error), "headrace up"
@@ -93,19 +108,28 @@ class KafkaLog:
 
     def ends(self, topic: str) -> dict[int, int]:
         """Return the end offset of every partition; raise UsageError for a topic that is not there."""
-        if topic not in self.topics():
+        told = self._listed(topic).topics[topic]
+        if told.error is not None:
             raise UsageError(f"there is no topic {topic}", f"asked {self._bootstrap}", "headrace topic list")
-        partitions = self._client.list_topics(topic, PATIENCE).topics[topic].partitions
-        asked = (TopicPartition(topic, p) for p in sorted(partitions))
+        asked = (TopicPartition(topic, p) for p in sorted(told.partitions))
         return {t.partition: self._client.get_watermark_offsets(t, PATIENCE)[1] for t in asked}
 
     def read(self, spans: Iterable[Span]) -> Iterator[Stamped]:
         """Yield the committed records of the spans; those of one partition in the order of the log."""
         return _read(self._bootstrap, self._client, spans)
 
-    def first(self, span: Span) -> Stamped | None:
-        """Return the first committed record of a span."""
-        return next(_read(self._bootstrap, self._probe, [span]), None)
+    def columns(self, spans: Iterable[Span]) -> Iterator[Arrivals]:
+        """Yield the same records as columns, with headers on raw topics alone."""
+        inbox = Inbox(self._client)
+        try:
+            yield from _columns(self._bootstrap, self._client, inbox, _assigned(self._client, spans))
+        finally:
+            self._client.unassign()
+            inbox.close()
+
+    def firsts(self, spans: Iterable[Span]) -> Mapping[Place, Stamped]:
+        """Return the first committed record of each span that has any, by place."""
+        return {found.place: found for found in _read(self._bootstrap, self._probe, spans, first=True)}
 
     def follow(self, topic: str) -> Iterator[Stamped]:
         """Yield what is appended from now on, for ever."""
@@ -114,9 +138,36 @@ class KafkaLog:
             yield from (_stamped(message) for message in _some(self._client) if received(message))
 
 
-def _read(bootstrap: str, client: Consumer, spans: Iterable[Span]) -> Iterator[Stamped]:
-    left = {(s.topic, s.partition): s for s in spans if s.end is None or s.end > s.start}
+def _assigned(client: Consumer, spans: Iterable[Span]) -> dict[Place, Span]:
+    """Let a client fetch what spans hold; return them by place."""
+    left = {s.place: s for s in spans if s.end is None or s.end > s.start}
     client.assign([TopicPartition(s.topic, s.partition, s.start or OFFSET_BEGINNING) for s in left.values()])
+    return left
+
+
+def _columns(bootstrap: str, client: Consumer, inbox: Inbox, left: dict[Place, Span]) -> Iterator[Arrivals]:
+    inbox.assigned(TopicPartition(*place) for place in left)
+    stepping = Stepping(bootstrap, inbox.fetch_from, lambda *place: left[place].start)
+    while left:
+        for item in stepping.sifted(inbox.take(_WAIT)):
+            span = left.get(item.place)
+            if span is None:
+                continue
+            if isinstance(item, Arrivals):
+                yield item.between(span.start, span.end)
+            elif not item.is_end:
+                passed(item.error)
+                continue
+            if isinstance(item, Told) or (span.end is not None and item.offsets[-1] + 1 >= span.end):
+                del left[item.place]
+                client.incremental_unassign([TopicPartition(*item.place)])
+
+
+def _read(
+    bootstrap: str, client: Consumer, spans: Iterable[Span], *, first: bool = False
+) -> Iterator[Stamped]:
+    """Yield the records of spans, or the first of each."""
+    left = _assigned(client, spans)
     stepping = Stepping(
         bootstrap, partial(fetch_anew, client), lambda topic, partition: left[topic, partition].start
     )
@@ -127,7 +178,7 @@ def _read(bootstrap: str, client: Consumer, spans: Iterable[Span]) -> Iterator[S
                 continue
             if found and (span.end is None or found.record.offset < span.end):
                 yield found
-            if found is None or (span.end is not None and found.record.offset + 1 >= span.end):
+            if found is None or first or (span.end is not None and found.record.offset + 1 >= span.end):
                 del left[place]
                 client.incremental_unassign([TopicPartition(*place)])
 
@@ -156,7 +207,7 @@ def _items(messages: Iterable[Message], left: Container[Place]) -> Iterator[Stam
 
 
 def _some(client: Consumer) -> list[Any]:
-    first = client.poll(0.5)
+    first = client.poll(_WAIT)
     return [] if first is None else [first, *client.consume(5_000, 0)]
 
 
@@ -164,17 +215,17 @@ def _stamped(message: Any) -> Stamped:
     return Stamped(incoming(message), message.timestamp()[1])
 
 
-def whole(log: Log, *topics: str) -> dict[tuple[str, int], list[Incoming]]:
+def whole(log: Log, *topics: str) -> dict[Place, Held]:
     """Return every record of topics, by topic and partition."""
     return held(log, [Span(t, p) for t in topics for p in log.ends(t)])
 
 
-def held(log: Log, spans: Iterable[Span]) -> dict[tuple[str, int], list[Incoming]]:
-    """Return the records of spans, by topic and partition; a partition without any has an empty list."""
+def held(log: Log, spans: Iterable[Span]) -> dict[Place, Held]:
+    """Return the records of spans, by topic and partition; a partition without any has none."""
     wanted = list(spans)
-    found: dict[tuple[str, int], list[Incoming]] = {(s.topic, s.partition): [] for s in wanted}
-    for record, _ in log.read(wanted):
-        found[record.topic, record.partition].append(record)
+    found = {s.place: Held() for s in wanted}
+    for part in log.columns(wanted):
+        found[part.place].add(part)
     return found
 
 
@@ -188,23 +239,28 @@ def records(
 
 def of_ticks(log: Log, registry: Registry, topic: str, ticks: range) -> list[Span]:
     """Return where the records of ticks lie on a topic of one stage, by bisection: their ticks never go back."""
-    spans = []
-    for partition, end in log.ends(topic).items():
-        start = _first(log, registry, Span(topic, partition, 0, end), ticks.start)
-        stop = _first(log, registry, Span(topic, partition, start, end), ticks.stop)
-        spans.append(Span(topic, partition, start, stop))
-    return spans
+    whole = [Span(topic, p, 0, end) for p, end in log.ends(topic).items()]
+    starts = _bisected(log, registry, whole, ticks.start)
+    stops = _bisected(log, registry, [replace(s, start=starts[s.place]) for s in whole], ticks.stop)
+    return [Span(*place, start, stops[place]) for place, start in starts.items()]
 
 
-def _first(log: Log, registry: Registry, span: Span, tick: int) -> int:
-    """Return the lowest offset of a span from which all ticks are ``tick`` or later."""
-    low, high = span.start, span.end or 0
-    while low < high:
-        middle = (low + high) // 2
-        found = log.first(Span(span.topic, span.partition, middle, high))
-        if found is None:  # nothing but transaction markers from here on
-            high = middle
-            continue
-        ((offset, _, fields),) = decode_plain([found.record], registry)
-        low, high = (offset + 1, high) if fields["tick"] < tick else (low, middle)
-    return low
+def _bisected(log: Log, registry: Registry, spans: Iterable[Span], tick: int) -> dict[Place, int]:
+    """Return the lowest offset of each span from which all ticks are ``tick`` or later; all are asked at once."""
+    bounds = {s.place: (s.start, s.end or 0) for s in spans}
+    while asked := {p: Span(*p, (low + high) // 2, high) for p, (low, high) in bounds.items() if low < high}:
+        found = log.firsts(asked.values())
+        for place, span in asked.items():
+            bounds[place] = _halved(bounds[place], span.start, found.get(place), registry, tick)
+    return {place: low for place, (low, _) in bounds.items()}
+
+
+def _halved(
+    bounds: tuple[int, int], middle: int, found: Stamped | None, registry: Registry, tick: int
+) -> tuple[int, int]:
+    """Return the half of the bounds to go on with, by the first record behind their middle."""
+    low, high = bounds
+    if found is None:  # nothing but transaction markers from here on
+        return low, middle
+    ((offset, _, fields),) = decode_plain([found.record], registry)
+    return (offset + 1, high) if fields["tick"] < tick else (low, middle)

@@ -1,9 +1,11 @@
 """A log in memory as a reader sees it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from headrace.bus.arrivals import Arrivals
 from headrace.bus.memory import MemoryLog
 from headrace.bus.reading import Span, Stamped
+from headrace.bus.records import Place
 
 
 class HeldLog:
@@ -24,11 +26,17 @@ class HeldLog:
 
     def read(self, spans: Iterable[Span]) -> Iterator[Stamped]:
         """Yield the records of the spans, and count them."""
-        for span in spans:
-            for record in self._log.partitions[span.topic, span.partition][span.start : span.end]:
-                self.reads += 1
-                yield Stamped(record, 0)
+        for part in self.columns(spans):
+            yield from (Stamped(record, 0) for record in part)
 
-    def first(self, span: Span) -> Stamped | None:
-        """Return the first record of a span."""
-        return next(iter(self.read([span])), None)
+    def columns(self, spans: Iterable[Span]) -> Iterator[Arrivals]:
+        """Yield the same records as columns."""
+        for span in spans:
+            if found := self._log.partitions[span.topic, span.partition][span.start : span.end]:
+                self.reads += len(found)
+                yield found.columns()
+
+    def firsts(self, spans: Iterable[Span]) -> Mapping[Place, Stamped]:
+        """Return the first record of each span that has any, by place."""
+        found = (next(iter(self.read([span])), None) for span in spans)
+        return {stamped.place: stamped for stamped in found if stamped}
