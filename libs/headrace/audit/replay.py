@@ -5,23 +5,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
 
 from headrace.audit import moved
 from headrace.bus.changelog import Progress
-from headrace.bus.chunks import derived
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import Engine, decode_plain
 from headrace.bus.fusion import FusedEngine, in_order
 from headrace.bus.held import Held
 from headrace.bus.memory import MemoryLog, MemoryRunner, settle
 from headrace.bus.observer import Said, encoded
+from headrace.bus.reading import first_of
 from headrace.bus.records import Incoming, Place
-from headrace.bus.schemas import MemoryRegistry, Registry, Schema, record_schema
+from headrace.bus.schemas import MemoryRegistry, Registry, Schema
 from headrace.bus.service import Artifacts, Service
 from headrace.bus.skips import ORDER, proven
-from headrace.contracts.frame import SIZE
+from headrace.contracts.arrow import spans
+from headrace.contracts.frame import SIZE, unframed
 from headrace.contracts.topics import (
     COMMANDS,
     CONTROL_TOPICS,
@@ -252,14 +252,26 @@ def _compared(
     name = PREDICTIONS.name(recording.pipeline)
     verdicts = Verdicts(from_tick, to_tick)
     for partition in range(plan.definition.partitions):
-        said = _of_ticks(recording.of(name, partition), registry, from_tick, to_tick)
-        again = _of_ticks(log.partitions[name, partition], registry, from_tick, to_tick)
-        if said.equals(again):
-            verdicts.checked += said.num_rows
-            verdicts.match += said.num_rows
-        else:
-            _judge_each(verdicts, _by_event(said), _by_event(again))
+        said, again = recording.of(name, partition), log.partitions[name, partition]
+        count = _same(said, again, registry, range(from_tick, to_tick + 1))
+        verdicts.checked += count
+        verdicts.match += count
+        if not count:
+            parts = (_by_event(held, registry, from_tick, to_tick) for held in (said, again))
+            _judge_each(verdicts, *parts)
     return verdicts
+
+
+def _same(said: Held, again: Held, registry: Registry, ticks: range) -> int:
+    """Return how many predictions of the ticks both have if these are the same, byte by byte; else 0."""
+    parts = [
+        held[first_of(held, registry, ticks.start) : first_of(held, registry, ticks.stop)]
+        for held in (said, again)
+    ]
+    if not all(parts):
+        return 0
+    (data, bounds), (others, ends) = (unframed(*spans(part.columns().values)) for part in parts)
+    return len(parts[0]) if np.array_equal(bounds, ends) and np.array_equal(data, others) else 0
 
 
 def _judge_each(verdicts: Verdicts, said: Mapping[str, bytes], again: Mapping[str, bytes]) -> None:
@@ -279,21 +291,12 @@ def _judge(verdicts: Verdicts, event_id: str, said: bytes | None, again: bytes |
 _EXAMPLES = 10
 
 
-def _of_ticks(records: Held, registry: Registry, from_tick: int, to_tick: int) -> pa.Table:
-    """Return event ids of predictions of these ticks and their bodies, without the schema header."""
-    if not records:
-        return pa.table({"event_id": pa.array([], pa.string()), "body": pa.array([], pa.binary())})
-    columns = records.columns()
-    chunk = derived(PREDICTIONS, columns, registry, lambda record: record_schema(PREDICTIONS, record, None))
-    bodies = pc.binary_replace_slice(columns.values, 0, SIZE, b"")
-    ticks = chunk.lineage["tick"]
-    wanted = pc.and_(pc.greater_equal(ticks, from_tick), pc.less_equal(ticks, to_tick))
-    return pa.table({"event_id": chunk.lineage["event_id"], "body": bodies}).filter(wanted)
-
-
-def _by_event(predictions: pa.Table) -> dict[str, bytes]:
-    columns = (predictions[name].to_pylist() for name in ("event_id", "body"))
-    return dict(zip(*columns, strict=True))
+def _by_event(records: Held, registry: Registry, from_tick: int, to_tick: int) -> dict[str, bytes]:
+    """Return the bodies of predictions of these ticks by event id, without their schema header."""
+    rows = (
+        (r.value or b"", f) for r, (_, _, f) in zip(records, decode_plain(records, registry), strict=True)
+    )
+    return {f["event_id"]: value[SIZE:] for value, f in rows if from_tick <= f["tick"] <= to_tick}
 
 
 def as_json(verdicts: Verdicts) -> str:

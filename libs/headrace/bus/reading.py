@@ -1,5 +1,6 @@
 """Reading the log without being part of it: spans of topics, by offset or by tick, committed records only."""
 
+from bisect import bisect_left
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +20,9 @@ from headrace.errors import UnreachableError, UsageError
 
 PATIENCE = 10.0
 _WAIT = 0.5
+_NEAR = 20_000  # records, about what a fetch brings anyway: a stretch as short is read whole
+# The end of a partition is told when a fetch has waited: whoever asks looks on.
+_SOON = {"fetch.wait.max.ms": 20}
 # For single records far apart: nothing is fetched ahead, nothing waited for (measured on 32 probes: 0.2 s for 4.7 s).
 _LITTLE = {
     "fetch.message.max.bytes": 65_536,
@@ -79,7 +83,7 @@ class KafkaLog:
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._client: Consumer = consumer(bootstrap, "headrace.reader")
+        self._client: Consumer = consumer(bootstrap, "headrace.reader", **_SOON)
         self._probe: Consumer = consumer(bootstrap, "headrace.reader", **_LITTLE)
 
     def __enter__(self) -> Self:
@@ -246,13 +250,17 @@ def of_ticks(log: Log, registry: Registry, topic: str, ticks: range) -> list[Spa
 
 
 def _bisected(log: Log, registry: Registry, spans: Iterable[Span], tick: int) -> dict[Place, int]:
-    """Return the lowest offset of each span from which all ticks are ``tick`` or later; all are asked at once."""
-    bounds = {s.place: (s.start, s.end or 0) for s in spans}
-    while asked := {p: Span(*p, (low + high) // 2, high) for p, (low, high) in bounds.items() if low < high}:
-        found = log.firsts(asked.values())
-        for place, span in asked.items():
-            bounds[place] = _halved(bounds[place], span.start, found.get(place), registry, tick)
-    return {place: low for place, (low, _) in bounds.items()}
+    """Return an offset in each span before which all ticks are earlier, and from which none is; all are asked at once."""
+    left = {s.place: (s.start, s.end or 0) for s in spans}
+    while far := {
+        p: Span(*p, (low + high) // 2, high) for p, (low, high) in left.items() if high - low > _NEAR
+    }:
+        found = log.firsts(far.values())
+        for place, span in far.items():
+            left[place] = _halved(left[place], span.start, found.get(place), registry, tick)
+    near = held(log, [Span(*place, *bounds) for place, bounds in left.items()])
+    places = {place: first_of(records, registry, tick) for place, records in near.items()}
+    return {p: near[p][n].offset if n < len(near[p]) else left[p][1] for p, n in places.items()}
 
 
 def _halved(
@@ -264,3 +272,13 @@ def _halved(
         return low, middle
     ((offset, _, fields),) = decode_plain([found.record], registry)
     return (offset + 1, high) if fields["tick"] < tick else (low, middle)
+
+
+def first_of(records: Held, registry: Registry, tick: int) -> int:
+    """Return the place of the first record of a tick or a later one, in records whose ticks never go back."""
+
+    def told(place: int) -> int:
+        ((_, _, fields),) = decode_plain([records[place]], registry)
+        return int(fields["tick"])
+
+    return bisect_left(range(len(records)), tick, key=told)

@@ -28,6 +28,18 @@ def schema_ids(data: npt.NDArray[np.uint8], bounds: npt.NDArray[np.int32]) -> np
     return found
 
 
+def unframed(
+    data: npt.NDArray[np.uint8], bounds: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Return values without the first five bytes of each, in the same form."""
+    own, begins = data[bounds[0] : bounds[-1]], bounds - bounds[0]
+    headers = begins[:-1, None] + np.arange(SIZE)
+    kept = np.ones(len(own), bool)
+    kept[headers[headers < begins[1:, None]]] = False
+    sizes = np.maximum(np.diff(bounds) - SIZE, 0)
+    return own[kept], np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+
+
 def header(schema_id: int) -> bytes:
     """Return the five bytes that stand before a body."""
     return _HEADER.pack(0, schema_id)
