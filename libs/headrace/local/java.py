@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from headrace.errors import ConfigurationError
 
@@ -25,11 +26,18 @@ def java() -> Path:
     return _bundled() or _system()
 
 
-def command(program: str, *arguments: str, heap: str, cache: Path, full: bool = False) -> list[str]:
+class Heap(NamedTuple):
+    """The most that a JVM's heap may take, and its part for new objects: all of that is in use before any is freed."""
+
+    most: str
+    young: str
+
+
+def command(program: str, *arguments: str, heap: Heap, cache: Path, full: bool = False) -> list[str]:
     """Return the command line of a JVM.
 
     ``program`` names the class-data archive (AppCDS) that the first stop writes and later starts map;
-    ``heap`` is the most it may take, as in ``512m``; with ``full`` it compiles with both of its compilers.
+    ``heap`` tells sizes as in ``512m``; with ``full`` it compiles with both of its compilers.
     """
     archive = cache / "cds" / f"{program}.jsa"
     archive.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +47,8 @@ def command(program: str, *arguments: str, heap: str, cache: Path, full: bool = 
         str(chosen),
         "-XX:+UseSerialGC",
         *([] if full else [QUICK]),
-        f"-Xmx{heap}",
+        f"-Xmx{heap.most}",
+        f"-Xmn{heap.young}",
         f"-XX:SharedArchiveFile={archive}",
         "-XX:+AutoCreateSharedArchive",
         "-Xlog:disable",

@@ -10,7 +10,7 @@ from headrace.errors import HeadraceError
 from headrace.local import jars, java
 from headrace.local.settings import LOOPBACK, Settings
 
-HEAP = "512m"
+HEAP = java.Heap("512m", young="32m")
 FOLDER = "kafka"  # relative to the home, where it runs: a comma in a path would make two folders of it
 FILE = "kafka.properties"
 LOGGING = Path(__file__).with_name("log4j2.properties")

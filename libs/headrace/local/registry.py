@@ -7,7 +7,7 @@ from pathlib import Path
 from headrace.local import jars, java
 from headrace.local.settings import LOOPBACK, Settings
 
-HEAP = "256m"
+HEAP = java.Heap("256m", young="8m")
 QUIET = (
     "-Dquarkus.banner.enabled=false",
     "-Dquarkus.log.level=WARN",
