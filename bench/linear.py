@@ -94,7 +94,7 @@ def main() -> None:
         into_page(
             asked.docs,
             f"{picture}\n\n{table([*by_events, *by_keys])}",
-            f"python -m bench.linear --docs {asked.docs}",
+            f"python -m bench.linear --most {asked.most} --docs {asked.docs}",
             MARK,
         )
 
