@@ -56,7 +56,7 @@ def consumer(bootstrap: str, group: str, **extra: Any) -> Consumer:
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "check.crcs": True,
-            "fetch.wait.max.ms": 200,  # the end of a partition is told that late
+            "fetch.wait.max.ms": 300,  # the end of a partition is told that late
             "fetch.queue.backoff.ms": 5,
             "reconnect.backoff.max.ms": 500,
             "broker.address.family": "v4",
