@@ -85,13 +85,15 @@ class KafkaLog:
         self._bootstrap = bootstrap
         self._client: Consumer = consumer(bootstrap, "headrace.reader", **_SOON)
         self._probe: Consumer = consumer(bootstrap, "headrace.reader", **_LITTLE)
+        # One that an inbox has read from gives its messages to nobody else for a while.
+        self._columnar: Consumer = consumer(bootstrap, "headrace.reader", **_SOON)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.close()
-        self._probe.close()
+        for client in (self._client, self._probe, self._columnar):
+            client.close()
 
     def topics(self) -> list[str]:
         """Return the names of all topics.
@@ -124,11 +126,11 @@ class KafkaLog:
 
     def columns(self, spans: Iterable[Span]) -> Iterator[Arrivals]:
         """Yield the same records as columns, with headers on raw topics alone."""
-        inbox = Inbox(self._client)
+        inbox = Inbox(self._columnar)
         try:
-            yield from _columns(self._bootstrap, self._client, inbox, _assigned(self._client, spans))
+            yield from _columns(self._bootstrap, self._columnar, inbox, _assigned(self._columnar, spans))
         finally:
-            self._client.unassign()
+            self._columnar.unassign()
             inbox.close()
 
     def firsts(self, spans: Iterable[Span]) -> Mapping[Place, Stamped]:
