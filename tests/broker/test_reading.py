@@ -34,8 +34,7 @@ def alternating(bootstrap, found):
             columns = {place: list(records) for place, records in held(log, spans(start, end)).items()}
             records = {place: [] for place in columns}
             for stamped in log.read(spans(start, end)):
-                record = stamped.record._replace(headers=tuple(stamped.record.headers))
-                records[stamped.place].append(record)
+                records[stamped.place].append(stamped.record)
             firsts = {place: first.record.offset for place, first in log.firsts(spans(start, end)).items()}
             found.append((columns, records, firsts))
 

@@ -70,6 +70,11 @@ class Arrivals:
         """Return the topic and the partition."""
         return self.topic, self.partition
 
+    @property
+    def last(self) -> int:
+        """Return the last offset; not for no records."""
+        return int(self.offsets[-1])
+
     def __len__(self) -> int:
         return len(self.offsets)
 
@@ -82,7 +87,7 @@ class Arrivals:
 
     def between(self, start: int, end: int | None) -> "Arrivals":
         """Return the records of offsets ``start`` to ``end`` (exclusive; None: to the last)."""
-        begin, stop = np.searchsorted(self.offsets, (start, self.offsets[-1] + 1 if end is None else end))
+        begin, stop = np.searchsorted(self.offsets, (start, self.last + 1 if end is None else end))
         return self.cut(int(begin), int(stop))
 
     def __getitem__(self, row: int) -> Incoming:

@@ -186,7 +186,7 @@ class Engine(Turns):
         for queue in (q for lane in self.lanes.values() for q in lane.queues):
             if (queue.name, queue.partition) == (topic, partition):
                 queue.add(chunk)
-                queue.reach(int(messages.offsets[-1]) + 1)
+                queue.reach(messages.last + 1)
 
     def _plain(self, messages: Iterable[Incoming]) -> list[tuple[int, str, Fields]]:
         return decode_plain(messages, self.registry)

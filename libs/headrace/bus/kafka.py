@@ -162,7 +162,7 @@ def incoming(message: Message) -> Incoming:
 def all_incoming(messages: Sequence[Message]) -> list[Incoming]:
     """Return a client's messages as plain records, without a call of Python's for each."""
     parts = [map(part, messages) for part in _PARTS]
-    headers = [told or () for told in map(Message.headers, messages)]
+    headers = [tuple(told or ()) for told in map(Message.headers, messages)]
     return list(map(tuple.__new__, repeat(Incoming), zip(*parts, headers, strict=True)))
 
 

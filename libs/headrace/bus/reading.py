@@ -1,12 +1,12 @@
 """Reading the log without being part of it: spans of topics, by offset or by tick, committed records only."""
 
 from bisect import bisect_left
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from headrace.bus.arrivals import Arrivals, Told
 from headrace.bus.engine import decode_plain
@@ -15,7 +15,7 @@ from headrace.bus.inbox import Inbox
 from headrace.bus.kafka import consumer, fetch_anew, incoming, passed, received
 from headrace.bus.records import Incoming, Place
 from headrace.bus.schemas import Registry
-from headrace.bus.unreadable import Stepping
+from headrace.bus.unreadable import Placed, Stepping
 from headrace.errors import UnreachableError, UsageError
 
 PATIENCE = 10.0
@@ -58,6 +58,29 @@ class Stamped(NamedTuple):
         """Return the topic and the partition."""
         return self.record.topic, self.record.partition
 
+    @property
+    def last(self) -> int:
+        """Return the record's offset."""
+        return self.record.offset
+
+    def between(self, start: int, end: int | None) -> Self | None:
+        """Return the record if its offset is from ``start`` to ``end`` (exclusive; None: any)."""
+        return self if start <= self.last and (end is None or self.last < end) else None
+
+
+class _Part(Placed, Protocol):
+    """Some records of one partition."""
+
+    @property
+    def last(self) -> int:
+        """Return the last offset."""
+
+    def between(self, start: int, end: int | None) -> Self | None:
+        """Return the records of offsets ``start`` to ``end`` (exclusive; None: to the last), None or empty if none is."""
+
+
+Part = TypeVar("Part", bound=_Part)
+
 
 class Log(Protocol):
     """A log that can be read: the broker's, or one in memory."""
@@ -79,7 +102,7 @@ class Log(Protocol):
 
 
 class KafkaLog:
-    """The broker's log, read by one client of its own; use as a context manager."""
+    """The broker's log, read by clients of its own; use as a context manager."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
@@ -101,20 +124,11 @@ class KafkaLog:
         Raises:
             UnreachableError: when the broker does not answer.
         """
-        return sorted(self._listed().topics)
-
-    def _listed(self, *topic: str) -> Any:
-        """Return what the broker tells of all topics, or of one."""
-        try:
-            return self._client.list_topics(*topic, timeout=PATIENCE)
-        except KafkaException as error:
-            raise UnreachableError(
-                f"the broker at {self._bootstrap} does not answer", str(error), "headrace up"
-            ) from error
+        return sorted(self._told(self._client).topics)
 
     def ends(self, topic: str) -> dict[int, int]:
         """Return the end offset of every partition; raise UsageError for a topic that is not there."""
-        told = self._listed(topic).topics[topic]
+        told = self._told(self._client, topic).topics[topic]
         if told.error is not None:
             raise UsageError(f"there is no topic {topic}", f"asked {self._bootstrap}", "headrace topic list")
         asked = (TopicPartition(topic, p) for p in sorted(told.partitions))
@@ -122,20 +136,25 @@ class KafkaLog:
 
     def read(self, spans: Iterable[Span]) -> Iterator[Stamped]:
         """Yield the committed records of the spans; those of one partition in the order of the log."""
-        return _read(self._bootstrap, self._client, spans)
+        return self._stamped(self._client, spans)
 
     def columns(self, spans: Iterable[Span]) -> Iterator[Arrivals]:
         """Yield the same records as columns, with headers on raw topics alone."""
-        inbox = Inbox(self._columnar)
+        client = self._columnar
+        left, inbox = self._assigned(client, spans), Inbox(client)
+        inbox.assigned(TopicPartition(*place) for place in left)
         try:
-            yield from _columns(self._bootstrap, self._columnar, inbox, _assigned(self._columnar, spans))
+            yield from self._wanted(client, left, partial(inbox.take, _WAIT), inbox.fetch_from)
         finally:
-            self._columnar.unassign()
+            client.unassign()
             inbox.close()
 
     def firsts(self, spans: Iterable[Span]) -> Mapping[Place, Stamped]:
         """Return the first committed record of each span that has any, by place."""
-        return {found.place: found for found in _read(self._bootstrap, self._probe, spans, first=True)}
+        found: dict[Place, Stamped] = {}
+        for stamped in self._stamped(self._probe, spans, first=True):
+            found.setdefault(stamped.place, stamped)
+        return found
 
     def follow(self, topic: str) -> Iterator[Stamped]:
         """Yield what is appended from now on, for ever."""
@@ -143,73 +162,65 @@ class KafkaLog:
         while True:
             yield from (_stamped(message) for message in _some(self._client) if received(message))
 
+    def _told(self, client: Consumer, *topic: str) -> Any:
+        """Return what the broker tells a client of all topics, or of one."""
+        try:
+            return client.list_topics(*topic, timeout=PATIENCE)
+        except KafkaException as error:
+            raise UnreachableError(
+                f"the broker at {self._bootstrap} does not answer", str(error), "headrace up"
+            ) from error
 
-def _assigned(client: Consumer, spans: Iterable[Span]) -> dict[Place, Span]:
-    """Let a client fetch what spans hold; return them by place."""
-    left = {s.place: s for s in spans if s.end is None or s.end > s.start}
-    client.assign([TopicPartition(s.topic, s.partition, s.start or OFFSET_BEGINNING) for s in left.values()])
-    return left
+    def _assigned(self, client: Consumer, spans: Iterable[Span]) -> dict[Place, Span]:
+        """Let a client fetch what spans hold; return them by place."""
+        left = {s.place: s for s in spans if s.end is None or s.end > s.start}
+        for topic in {s.topic for s in left.values()}:
+            self._told(client, topic)  # a client looks but once a second for the leaders of what is new to it
+        client.assign([TopicPartition(*p, s.start or OFFSET_BEGINNING) for p, s in left.items()])
+        return left
+
+    def _stamped(self, client: Consumer, spans: Iterable[Span], *, first: bool = False) -> Iterator[Stamped]:
+        left, again = self._assigned(client, spans), partial(fetch_anew, client)
+        for item in self._wanted(client, left, partial(_items, client), again, first=first):
+            if isinstance(item, Stamped):
+                yield item
+            else:
+                yield from (Stamped(record, -1) for record in item)
+
+    def _wanted(
+        self,
+        client: Consumer,
+        left: dict[Place, Span],
+        take: Callable[[], Iterable[Part | Told]],
+        fetch_from: Callable[[TopicPartition], None],
+        *,
+        first: bool = False,
+    ) -> Iterator[Part | Arrivals]:
+        """Yield what a client that is assigned the spans gives of them, or the first part of each, until none is left."""
+        stepping = Stepping(self._bootstrap, fetch_from, lambda *place: left[place].start)
+        while left:
+            for item in stepping.sifted(item for item in take() if item.place in left):
+                span = left.get(item.place)
+                if span is None:
+                    continue
+                if not isinstance(item, Told):
+                    if found := item.between(span.start, span.end):
+                        yield found
+                elif not item.is_end:
+                    passed(item.error)
+                    continue
+                if first or isinstance(item, Told) or (span.end is not None and item.last + 1 >= span.end):
+                    del left[item.place]
+                    client.incremental_unassign([TopicPartition(*item.place)])
 
 
-def _columns(bootstrap: str, client: Consumer, inbox: Inbox, left: dict[Place, Span]) -> Iterator[Arrivals]:
-    inbox.assigned(TopicPartition(*place) for place in left)
-    stepping = Stepping(bootstrap, inbox.fetch_from, lambda *place: left[place].start)
-    while left:
-        for item in stepping.sifted(inbox.take(_WAIT)):
-            span = left.get(item.place)
-            if span is None:
-                continue
-            if isinstance(item, Arrivals):
-                yield item.between(span.start, span.end)
-            elif not item.is_end:
-                passed(item.error)
-                continue
-            if isinstance(item, Told) or (span.end is not None and item.offsets[-1] + 1 >= span.end):
-                del left[item.place]
-                client.incremental_unassign([TopicPartition(*item.place)])
-
-
-def _read(
-    bootstrap: str, client: Consumer, spans: Iterable[Span], *, first: bool = False
-) -> Iterator[Stamped]:
-    """Yield the records of spans, or the first of each."""
-    left = _assigned(client, spans)
-    stepping = Stepping(
-        bootstrap, partial(fetch_anew, client), lambda topic, partition: left[topic, partition].start
-    )
-    while left:
-        for place, found in _sifted(client, stepping, left):
-            span = left.get(place)
-            if span is None:
-                continue
-            if found and (span.end is None or found.record.offset < span.end):
-                yield found
-            if found is None or first or (span.end is not None and found.record.offset + 1 >= span.end):
-                del left[place]
-                client.incremental_unassign([TopicPartition(*place)])
-
-
-def _sifted(
-    client: Consumer, stepping: Stepping, left: Container[Place]
-) -> Iterator[tuple[Place, Stamped | None]]:
-    """Yield the next records of what is left to read, each with its place; None is the end of a partition."""
-    for item in stepping.sifted(_items(_some(client), left)):
-        if isinstance(item, Stamped):
-            yield item.place, item
-        elif isinstance(item, Arrivals):
-            yield from ((item.place, Stamped(record, -1)) for record in item)
-        elif item.is_end:
-            yield item.place, None
+def _items(client: Consumer) -> Iterator[Stamped | Told]:
+    for message in _some(client):
+        error = message.error()
+        if error is None:
+            yield _stamped(message)
         else:
-            passed(item.error)
-
-
-def _items(messages: Iterable[Message], left: Container[Place]) -> Iterator[Stamped | Told]:
-    for message in messages:
-        place = message.topic(), message.partition()
-        if place in left:
-            error = message.error()
-            yield Told(*place, message.offset(), error) if error else _stamped(message)
+            yield Told(message.topic(), message.partition(), message.offset(), error)
 
 
 def _some(client: Consumer) -> list[Any]:
