@@ -32,19 +32,15 @@ from services.features.service import SERVICE
 
 SIZES = (10_000, 100_000, 1_000_000)
 TILE, TILES, BLOCK, WARM = 300_000_000, 3, 16_384, 1_000
+WINDOW = 1 << 47  # as large as the number of a window may be
 
 
 def rows(keys: int) -> Iterator[tuple[str, Row]]:
-    """Yield the window state of keys: three tiles each, as an hour of readings leaves it."""
+    """Yield the window state of keys: one window with three tiles each, as an hour of readings leaves it."""
     for n in range(keys):
-        tiles = array("q", [BEGIN // TILE + n % 7 + i for i in range(TILES)])
-        row = (
-            tiles,
-            array("q", [100 * n + i for i in range(TILES)]),
-            array("q", [1 + i for i in range(TILES)]),
-            TILE * (tiles[-1] + 24),
-        )
-        yield f"amount_1h|device-{n:06d}", row
+        tiles = [BEGIN // TILE + n % 7 + i for i in range(TILES)]
+        cells = [WINDOW, TILES, *tiles, *(100 * n + i for i in range(TILES)), *range(1, 1 + TILES)]
+        yield f"Reading.device.device|device-{n:06d}", (array("q", cells), TILE * (tiles[-1] + 24))
 
 
 def changelog(encoder: Encoder, topic: str, keys: int, times: int) -> Iterator[list[Block]]:

@@ -1,24 +1,26 @@
 """Validated records in, feature vectors out; windows advance in log order."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from headrace.bus import hashes
-from headrace.bus.service import Batch, Context, Emit, Row, Rows, Selection, Step
+from headrace.bus.service import Batch, Context, Due, Emit, Row, Rows, Selection, Step, TableRows, Tick
 from headrace.contracts.arrow import arrow_schema, as_type, same
 from headrace.contracts.codec import Codec
 from headrace.contracts.topics import FEATURES
 from headrace.features.rows import compile_rows
+from headrace.features.tiles import kept
 from headrace.features.windows import (
+    Grouping,
     Operations,
-    Window,
     additions,
     advance,
     compile_windows,
-    in_log_order,
+    nothing,
+    number,
     questions,
 )
 from headrace.pipeline.definition import Definition
@@ -32,7 +34,8 @@ class View:
 
     definition: Definition
     row_features: Compiled
-    windows: list[Window]
+    groupings: list[Grouping]
+    sizes: Mapping[int, tuple[int, int]]  # of tile and window, by window number
     values: Codec
     values_type: pa.StructType
 
@@ -46,6 +49,7 @@ def feature_view(context: Context) -> View:
         definition,
         compile_rows(definition),
         compile_windows(definition),
+        {number(w): (w.tile, w.window) for w in definition.features.windows},
         Codec(values),
         arrow_schema(schema).field("values").type,
     )
@@ -54,13 +58,18 @@ def feature_view(context: Context) -> View:
 def handle(batch: Batch, rows: Rows, view: View) -> Step:
     """Turn events into feature vectors; records of other types advance the windows and are absorbed."""
     events = batch.of(view.definition.event)
-    answers = [_ask(batch, rows, view, window) for window in view.windows]
+    answers: dict[str, pa.Array] = {}
+    for grouping in view.groupings:
+        answers |= _ask(batch, rows["groups"], view.definition.event, grouping)
     absorbed = np.ones(len(batch), bool)
     if events is None:
         return Step(absorbed=np.flatnonzero(absorbed))
     absorbed[events.rows] = False
     columns = pa.RecordBatch.from_struct_array(events.columns["data"])
-    found = [*view.row_features(columns).columns, *answers]
+    found = [
+        *view.row_features(columns).columns,
+        *(answers[w.name] for w in view.definition.features.windows),
+    ]
     values = pa.StructArray.from_arrays(
         [as_type(column, f.type) for column, f in zip(found, view.values_type, strict=True)],
         fields=list(view.values_type),
@@ -72,42 +81,41 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
     return Step(emitted={FEATURES: [emit]}, absorbed=np.flatnonzero(absorbed))
 
 
-def _ask(batch: Batch, rows: Rows, view: View, window: Window) -> pa.Array:
-    """Advance one window over the batch and return its answers to the batch's events."""
-    operations = _operations(batch, view.definition.event, window)
-    if operations is None:
-        return pa.array([], pa.float64())
-    tiles = rows["tiles"]
-
-    def keys(groups: Iterable[str]) -> list[str]:
-        return list(map(f"{window.feature.name}|".__add__, groups))
-
-    def held(groups: Sequence[str]) -> list[Row | None]:
-        return tiles.get(keys(groups))
-
-    answers, changed = advance(window, operations, held)
-    tiles.put(keys(changed), list(changed.values()))
-    return answers
+def forget(due: Due, rows: Rows, tick: Tick, view: View) -> Step:
+    """Keep of the groups that are due the windows that are not."""
+    left = {key: kept(cells, view.sizes, tick.time) for key, (cells, _) in due["groups"]}
+    again = {key: row for key, row in left.items() if row}
+    rows["groups"].put(list(again), list(again.values()))
+    return Step()
 
 
-def _operations(batch: Batch, event: str, window: Window) -> Operations | None:
-    """Return what the batch does to a window: every event asks; what a rule has quarantined adds nothing."""
+def _ask(batch: Batch, groups: TableRows, event: str, grouping: Grouping) -> dict[str, pa.Array]:
+    """Advance windows over the batch and return their answers to the batch's events, by name."""
     times = as_type(batch.lineage["event_time"], pa.int64()).to_numpy()
-    parts = []
-    for record, operation in ((event, questions), (window.feature.record, additions)):
-        found = batch.of(record)
-        if found is not None and operation is additions:
-            found = _sound(found)
-        if found is not None:
-            columns = pa.RecordBatch.from_struct_array(found.columns["data"])
-            parts.append(operation(window, found.rows, columns, times[found.rows]))
-    parts = [part for part in parts if len(part.rows)]
-    return in_log_order(parts) if parts else None
+
+    def of(found: Selection | None, operations: Callable[..., Operations]) -> Operations:
+        if found is None or not len(found.rows):
+            return nothing(grouping)
+        columns = pa.RecordBatch.from_struct_array(found.columns["data"])
+        return operations(grouping, found.rows, columns, times[found.rows])
+
+    def held(names: Sequence[str]) -> list[Row | None]:
+        return groups.get(grouping.keys(names))
+
+    asked, added = of(batch.of(event), questions), of(_sound(batch.of(grouping.record)), additions)
+    found = advance(grouping, asked, added, held)
+    groups.put(grouping.keys(found.groups), found.rows)
+    return {w.name: column for w, column in zip(grouping.windows, found.answers, strict=True)}
 
 
-def _sound(found: Selection) -> Selection:
-    bad = marked(found.columns)
-    return found if bad is None else Selection(found.rows[~bad], found.columns.filter(pa.array(~bad)))
+def _sound(found: Selection | None) -> Selection | None:
+    """Return what no rule has quarantined: the rest adds nothing."""
+    bad = marked(found.columns) if found else None
+    return (
+        found
+        if found is None or bad is None
+        else Selection(found.rows[~bad], found.columns.filter(pa.array(~bad)))
+    )
 
 
 def _vectors(values: pa.StructArray, view: View) -> pa.RecordBatch:

@@ -20,7 +20,7 @@ from headrace.testing.loop import MemoryArtifacts
 from services.features.service import SERVICE
 from tests.laws.shop import SHOP
 
-TILES = SERVICE.tables[0]
+GROUPS = SERVICE.tables[0]
 MIXED = Table(
     "mixed",
     pa.schema(
@@ -108,16 +108,16 @@ def test_a_table_that_the_service_no_longer_has_is_left_out():
 
 def test_a_lane_is_the_same_whether_its_changelog_comes_whole_or_in_parts():
     registry = MemoryRegistry()
-    rows = {f"k{n}": ([n], [n], [1], 100 - n) for n in range(20)}
-    log = written(registry, TILES, rows)
-    log += written(registry, TILES, dict.fromkeys(["k3", "k4"]) | {"k5": ([9], [9], [9], 1)})
+    rows = {f"k{n}": ([1, 1, n, n, 1], 100 - n) for n in range(20)}
+    log = written(registry, GROUPS, rows)
+    log += written(registry, GROUPS, dict.fromkeys(["k3", "k4"]) | {"k5": ([1, 1, 9, 9, 9], 1)})
     log += written(registry, PROGRESS, {"open": Progress(tick=7, digests={"t": b"x"}).row()})
     whole, parts = restored(registry, [log]), restored(registry, [log[:5], log[5:22], log[22:]])
     assert whole.progress == parts.progress == Progress(tick=7, digests={"t": b"x"})
-    held = whole.states["tiles"].all()
-    assert held == parts.states["tiles"].all()
+    held = whole.states["groups"].all()
+    assert held == parts.states["groups"].all()
     assert [key for key, _ in held] == sorted(rows.keys() - {"k3", "k4"})
-    assert whole.states["tiles"].due(90) == parts.states["tiles"].due(90)
+    assert whole.states["groups"].due(90) == parts.states["groups"].due(90)
 
 
 def restored(registry, parts):

@@ -7,6 +7,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,6 +20,7 @@ from headrace.contracts.arrow import avro_schema
 from headrace.contracts.frame import SIZE, header, unframe
 from headrace.contracts.plain import PlainCodec
 
+_NUMBERS = pa.list_(pa.int64())
 FEW = 16  # rows up to which columns cost more than they save
 PROGRESS = Table(
     "progress",
@@ -121,10 +123,18 @@ def _values(writer: Writer, table: Table, rows: Collection[Row]) -> pa.BinaryArr
     if body is not None and len(rows) <= FEW:
         return pa.array([head + body(row) for row in rows], pa.binary())
     columns = zip(*rows, strict=True)
-    arrays = [pa.array(values, type=f.type) for values, f in zip(columns, table.columns, strict=True)]
+    arrays = [_column(values, f.type) for values, f in zip(columns, table.columns, strict=True)]
     return codec(writer.schema).packed(
         writer.cast(pa.RecordBatch.from_arrays(arrays, schema=table.columns)), head
     )
+
+
+def _column(cells: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Return cells of rows as a column; packed lists, as :func:`_cells` makes them, without an object for each number."""
+    if kind != _NUMBERS or not all(isinstance(cell, array) for cell in cells):
+        return pa.array(cells, kind)
+    ends = np.cumsum([0, *map(len, cells)])
+    return pa.ListArray.from_arrays(ends.astype(np.int32), np.frombuffer(b"".join(cells), np.int64))
 
 
 def _keys(table: Table, keys: Iterable[str]) -> pa.Array:
@@ -166,7 +176,7 @@ def _rows(columns: pa.RecordBatch, table: Table) -> Iterator[Row]:
 def _cells(column: pa.Array) -> list[Any]:
     """Return a column as Python values; whole numbers and lists of them are most of all state, and quick.
 
-    Lists of 64 bit integers are packed arrays, as in :mod:`headrace.features.windows`.
+    Lists of 64 bit integers are packed arrays, as in :mod:`headrace.features.tiles`.
     """
     if pa.types.is_list(column.type) and not column.null_count:
         values, ends = column.values, column.offsets.to_numpy().tolist()

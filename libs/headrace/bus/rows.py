@@ -81,16 +81,22 @@ class State:
     def _put(self, changes: Mapping[str, Row | None]) -> None:
         """Set rows, and queue those that fall due and have no entry yet, or one that is too late."""
         if self._due is not None:
-            for key, row in changes.items():
-                due, held = self._when(row), self._when(self._rows.get(key))
-                if due is not None and (held is None or due < held or key in self._taken):
-                    heapq.heappush(self._queue, (due, key))
-                    self._taken.discard(key)
+            self._queue_up(changes, self._due)
         self._rows |= changes  # type: ignore[arg-type]  # what is gone goes next
         for key in [key for key, row in changes.items() if row is None]:
             del self._rows[key]
         if self.index is not None:
             self.index.change(changes)
+
+    def _queue_up(self, changes: Mapping[str, Row | None], at: int) -> None:
+        rows, taken = self._rows, self._taken
+        for key, row in changes.items():
+            if row is None or row[at] is None:
+                continue
+            held = rows.get(key)
+            if held is None or held[at] is None or row[at] < held[at] or key in taken:
+                heapq.heappush(self._queue, (row[at], key))
+                taken.discard(key)
 
     def _when(self, row: Row | None) -> int | None:
         return None if row is None or self._due is None else row[self._due]

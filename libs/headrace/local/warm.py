@@ -19,7 +19,7 @@ HOOKS = (
     "headrace.bus.pulled",
     "headrace.contracts.codec",
     "headrace.contracts.numbering",
-    "headrace.features.windows",
+    "headrace.features.tiles",
 )
 
 
