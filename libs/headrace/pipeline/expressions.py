@@ -34,14 +34,16 @@ def compile_sql(sql: Mapping[str, tuple[str, pa.DataType]], schema: pa.Schema) -
     rest = {
         name: _checked(name, text, kind, schema) for name, (text, kind) in sql.items() if name not in bare
     }
+    constant = {name: _value(e, kinds[name]) for name, e in rest.items() if not e.meta.root_names()}
     roots = sorted({root for expression in rest.values() for root in expression.meta.root_names()})
-    selection = [expression.alias(name) for name, expression in rest.items()]
+    selection = [expression.alias(name) for name, expression in rest.items() if name not in constant]
     out = pa.schema(list(kinds.items()))
 
     def apply(batch: pa.RecordBatch) -> pa.RecordBatch:
         columns = {name: finite(as_type(batch.column(column), kinds[name])) for name, column in bare.items()}
+        columns |= {name: pa.repeat(value, batch.num_rows) for name, value in constant.items()}
         if selection:
-            columns |= _evaluated(batch.select(roots), selection, kinds, batch.num_rows)
+            columns |= _evaluated(batch.select(roots), selection, kinds)
         return pa.RecordBatch.from_arrays([columns[name] for name in kinds], schema=out)
 
     return apply
@@ -57,14 +59,16 @@ def _is_bare(sql: str, kind: pa.DataType, schema: pa.Schema) -> bool:
     return bool((kind == NUMBER and plain) or held == kind)
 
 
+def _value(constant: pl.Expr, kind: pa.DataType) -> pa.Scalar:
+    return finite(as_type(pl.select(constant).to_series().to_arrow(), kind))[0]
+
+
 def _evaluated(
-    batch: pa.RecordBatch, selection: list[pl.Expr], kinds: Mapping[str, pa.DataType], height: int
+    batch: pa.RecordBatch, selection: list[pl.Expr], kinds: Mapping[str, pa.DataType]
 ) -> dict[str, pa.Array]:
     known = {name: finite(batch.column(name)) for name in batch.schema.names}
-    frame = pl.DataFrame(pa.RecordBatch.from_pydict(known)) if known else pl.DataFrame()
-    found = frame.select(selection)
-    series = (s if len(s) == height else s.new_from_index(0, height) for s in found)
-    return {s.name: finite(as_type(s.to_arrow(), kinds[s.name])) for s in series}
+    found = pl.DataFrame(pa.RecordBatch.from_pydict(known)).select(selection)
+    return {s.name: finite(as_type(s.to_arrow(), kinds[s.name])) for s in found}
 
 
 def finite(column: pa.Array) -> pa.Array:
