@@ -21,7 +21,7 @@ from headrace.contracts.frame import SIZE, header, unframe
 from headrace.contracts.plain import PlainCodec
 
 _NUMBERS = pa.list_(pa.int64())
-FEW = 16  # rows up to which columns cost more than they save
+FEW, FEW_LISTS = 16, 2  # rows up to which columns cost more than they save, of plain cells and of lists
 PROGRESS = Table(
     "progress",
     pa.schema(
@@ -120,7 +120,8 @@ def entries(
 
 def _values(writer: Writer, table: Table, rows: Collection[Row]) -> pa.BinaryArray:
     head, body = header(writer.schema_id), _by_row(table)
-    if body is not None and len(rows) <= FEW:
+    lists = any(pa.types.is_list(f.type) for f in table.columns)
+    if body is not None and len(rows) <= (FEW_LISTS if lists else FEW):
         return pa.array([head + body(row) for row in rows], pa.binary())
     columns = zip(*rows, strict=True)
     arrays = [_column(values, f.type) for values, f in zip(columns, table.columns, strict=True)]
