@@ -16,7 +16,7 @@ from headrace.bus.schemas import Registry, codec, reading_schema
 from headrace.bus.service import Artifacts, Service
 from headrace.bus.skips import ORDER, Skip, Skips
 from headrace.bus.transaction import Transaction
-from headrace.bus.turns import Key, Turns
+from headrace.bus.turns import ALL, FEW, Key, Turns
 from headrace.contracts.frame import unframe
 from headrace.contracts.topics import COMMANDS, CONTROL_TOPICS, EVENTS, LEDGER, PIPELINES, TICKS, Topic
 from headrace.pipeline.definition import Definition
@@ -37,7 +37,7 @@ class Engine(Turns):
         replica: tuple[int, int] = (0, 1),
         proven: Collection[Skip] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(few=FEW if service.pace == "stream" else ALL)
         self.service, self.registry, self._artifacts = service, registry, artifacts
         self._encoder = Encoder(registry)
         self.max_batch, self._replica = max_batch, replica

@@ -23,7 +23,7 @@ from headrace.bus.queues import Queue
 from headrace.bus.records import Incoming, Place
 from headrace.bus.service import Selection, Service
 from headrace.bus.transaction import Transaction
-from headrace.bus.turns import Key, Turns
+from headrace.bus.turns import ALL, Key, Turns
 from headrace.contracts import catalogue
 from headrace.contracts.topics import LEDGER, PIPELINES, Topic
 from headrace.errors import ConfigurationError
@@ -78,7 +78,7 @@ class FusedEngine(Turns):
     """A chain of engines that works like one; the first member reads the log, the others what it hands them."""
 
     def __init__(self, members: Sequence[Engine], *, lean: bool = False) -> None:
-        super().__init__()
+        super().__init__(few=ALL)  # its transactions are dear
         self.members, self.lean = list(members), lean
         self.links = links([m.service for m in members])
         self.service, self.registry = members[0].service, members[0].registry

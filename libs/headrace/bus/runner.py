@@ -87,7 +87,7 @@ class KafkaRunner:
 
     def pump(self, wait: float = 0.2) -> bool:
         """Read what is new, do one transaction; return whether anything happened."""
-        moved = self._read(wait)
+        moved = self._read(0.0 if self.engine.more else wait)
         reach("after-consume")
         began = time.perf_counter()
         transaction = self.engine.work()

@@ -11,14 +11,24 @@ from headrace.bus.transaction import Transaction
 
 Key = tuple[str, int]
 ROWS_PER_TRANSACTION = 65_536
+FEW, ALL = 2, 1_000  # partitions
+LITTLE = 100  # rows of a transaction up to which it costs what its partitions cost
 
 
 class Turns(ABC):
-    """What takes turns is a pipeline's partition: one lane of a service, or those of a fused chain."""
+    """What takes turns is a pipeline's partition: one lane of a service, or those of a fused chain.
 
-    def __init__(self) -> None:
+    ``few`` of them share a transaction where records trickle in, those first that have waited longest: what the first
+    wrote need not wait for the last.
+    """
+
+    def __init__(self, *, few: int) -> None:
+        self.few = few
         self.stopped: dict[Key, HandlerError | UnansweredError] = {}
         self._working: set[Key] = set()
+        self._turn: dict[Key, int] = {}
+        self._count = 0
+        self.more = False  # whether partitions were left for the next transaction
 
     def receive(self, messages: Sequence[Incoming]) -> list[str]:
         """Take records as a consumer gave them; return the names of pipelines seen for the first time."""
@@ -53,8 +63,11 @@ class Turns(ABC):
             HandlerError, UnansweredError: when no partition is left that works.
         """
         self.go_on_or_raise()
-        transaction = Transaction()
-        for key in self._keys():
+        transaction, self.more = Transaction(), False
+        for key in self._in_turn():
+            self.more = len(self._working) >= self.few and transaction.rows < LITTLE
+            if self.more:
+                break
             try:
                 while (
                     key not in self.stopped
@@ -65,9 +78,15 @@ class Turns(ABC):
             except (HandlerError, UnansweredError) as error:
                 self._stop(key, error)
                 return self.work()
+        self._count += 1
         for key in self._working:
             self._seal(key, transaction)
+            self._turn[key] = self._count
         return transaction if self._working else None
+
+    def _in_turn(self) -> list[Key]:
+        """Return the partitions, those first that have waited longest."""
+        return sorted(self._keys(), key=lambda key: self._turn.get(key, 0))
 
     def _seal(self, key: Key, transaction: Transaction) -> None:
         for lane in self._at(key):
