@@ -2,8 +2,9 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
@@ -106,17 +107,31 @@ class KafkaLog:
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._client: Consumer = consumer(bootstrap, "headrace.reader", **_SOON)
-        self._probe: Consumer = consumer(bootstrap, "headrace.reader", **_LITTLE)
-        # One that an inbox has read from gives its messages to nobody else for a while.
-        self._columnar: Consumer = consumer(bootstrap, "headrace.reader", **_SOON)
+        self._opened = ExitStack()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for client in (self._client, self._probe, self._columnar):
-            client.close()
+        self._opened.close()
+
+    def _open(self, settings: Mapping[str, Any]) -> Consumer:
+        client = consumer(self._bootstrap, "headrace.reader", **settings)
+        self._opened.callback(client.close)
+        return client
+
+    @cached_property
+    def _client(self) -> Consumer:
+        return self._open(_SOON)
+
+    @cached_property
+    def _probe(self) -> Consumer:
+        return self._open(_LITTLE)
+
+    @cached_property
+    def _columnar(self) -> Consumer:
+        """The one that inboxes read from: it gives its messages to nobody else for a while."""
+        return self._open(_SOON)
 
     def topics(self) -> list[str]:
         """Return the names of all topics.
