@@ -62,6 +62,12 @@ def packed(slots: Slots, sizes: Sizes, groups: Ints) -> Iterator[GroupRow]:
         yield whole[ends[n] : ends[n + 1]], due
 
 
+@inlined
+def _due(newest: Int, tile: Int, window: Int) -> Int:
+    """Return when a window's tiles are forgotten: two spans after the end of the newest."""
+    return (newest + 1) * tile + 2 * window
+
+
 def kept(cells: "array[int]", windows: Mapping[int, tuple[int, int]], time: int) -> GroupRow | None:
     """Return what is left of a row at a time: the tiles of windows that are not due yet.
 
@@ -70,16 +76,11 @@ def kept(cells: "array[int]", windows: Mapping[int, tuple[int, int]], time: int)
     left, dues, at = array("q"), [], 0
     while at < len(cells):
         end, last = at + 2 + 3 * cells[at + 1], cells[at + 1 + cells[at + 1]]
-        if cells[at] in windows and (due := _due(last, *windows[cells[at]])) > time:
+        if cells[at] in windows and (due := _due.py_func(last, *windows[cells[at]])) > time:
             left += cells[at:end]
             dues.append(due)
         at = end
     return (left, min(dues)) if dues else None
-
-
-def _due(newest: Any, tile: Any, window: Any) -> Any:
-    """Return when a window's tiles are forgotten: two spans after the end of the newest."""
-    return (newest + 1) * tile + 2 * window
 
 
 @kernel
@@ -202,7 +203,7 @@ def _pack(
             count, first = used[slot], start[slot]
             if count == 0:
                 continue
-            own = (tiles[first + count - 1] + 1) * tile[w] + 2 * window[w]  # as in _due
+            own = _due(tiles[first + count - 1], tile[w], window[w])
             due = own if at == bounds[n] else min(due, own)
             cells[at], cells[at + 1] = numbers[w], count
             for k in range(count):
