@@ -95,6 +95,12 @@ def _is_plain(kind: pa.DataType) -> bool:
     return not (pa.types.is_nested(kind) or pa.types.is_temporal(kind))
 
 
+@cache
+def _few(table: Table) -> int:
+    """Return up to how many rows are written one by one."""
+    return FEW_LISTS if any(pa.types.is_list(f.type) for f in table.columns) else FEW
+
+
 def plain(columns: pa.RecordBatch) -> list[dict[str, Any]]:
     """Return rows as plain values: times as microseconds, maps as dicts."""
     for n, f in enumerate(columns.schema):
@@ -120,8 +126,7 @@ def entries(
 
 def _values(writer: Writer, table: Table, rows: Collection[Row]) -> pa.BinaryArray:
     head, body = header(writer.schema_id), _by_row(table)
-    lists = any(pa.types.is_list(f.type) for f in table.columns)
-    if body is not None and len(rows) <= (FEW_LISTS if lists else FEW):
+    if body is not None and len(rows) <= _few(table):
         return pa.array([head + body(row) for row in rows], pa.binary())
     columns = zip(*rows, strict=True)
     arrays = [_column(values, f.type) for values, f in zip(columns, table.columns, strict=True)]
