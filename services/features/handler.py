@@ -111,11 +111,9 @@ def _ask(batch: Batch, groups: TableRows, event: str, grouping: Grouping) -> dic
 def _sound(found: Selection | None) -> Selection | None:
     """Return what no rule has quarantined: the rest adds nothing."""
     bad = marked(found.columns) if found else None
-    return (
-        found
-        if found is None or bad is None
-        else Selection(found.rows[~bad], found.columns.filter(pa.array(~bad)))
-    )
+    if found is None or bad is None:
+        return found
+    return Selection(found.rows[~bad], found.columns.filter(pa.array(~bad)))
 
 
 def _vectors(values: pa.StructArray, view: View) -> pa.RecordBatch:

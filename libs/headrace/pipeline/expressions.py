@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.contracts.arrow import as_type
+from headrace.contracts.arrow import as_type, same
 from headrace.errors import ConfigurationError
 
 Compiled = Callable[[pa.RecordBatch], pa.RecordBatch]
@@ -41,7 +41,7 @@ def compile_sql(sql: Mapping[str, tuple[str, pa.DataType]], schema: pa.Schema) -
 
     def apply(batch: pa.RecordBatch) -> pa.RecordBatch:
         columns = {name: finite(as_type(batch.column(column), kinds[name])) for name, column in bare.items()}
-        columns |= {name: pa.repeat(value, batch.num_rows) for name, value in constant.items()}
+        columns |= {name: same(value, batch.num_rows, kinds[name]) for name, value in constant.items()}
         if selection:
             columns |= _evaluated(batch.select(roots), selection, kinds)
         return pa.RecordBatch.from_arrays([columns[name] for name in kinds], schema=out)
@@ -59,8 +59,8 @@ def _is_bare(sql: str, kind: pa.DataType, schema: pa.Schema) -> bool:
     return bool((kind == NUMBER and plain) or held == kind)
 
 
-def _value(constant: pl.Expr, kind: pa.DataType) -> pa.Scalar:
-    return finite(as_type(pl.select(constant).to_series().to_arrow(), kind))[0]
+def _value(constant: pl.Expr, kind: pa.DataType) -> Any:
+    return finite(as_type(pl.select(constant).to_series().to_arrow(), kind))[0].as_py()
 
 
 def _evaluated(
