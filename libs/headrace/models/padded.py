@@ -35,18 +35,23 @@ def padded(score: Callable[[Floats], Floats], matrix: Floats, shapes: Sequence[i
     return np.concatenate(parts)[:rows]
 
 
+def trial(width: int, categories: Collection[int] = ()) -> Floats:
+    """Return rows to try a model on: random and always the same, as many as the largest shape."""
+    chance = np.random.default_rng(0)
+    rows = chance.normal(size=(SHAPES[-1], width))
+    rows[:, list(categories)] = chance.integers(0, _CATEGORIES, (len(rows), len(categories)))
+    return rows
+
+
 def harmless(
     score: Callable[[Floats], Floats], width: int, categories: Collection[int] = ()
 ) -> tuple[int, ...]:
     """Return the shapes in which a model may be asked: those in which a trial gives every row the bits of ``SHAPE``.
 
-    Where the order of a sum depends on the shape, about every second row tells. The trial's numbers are random and
-    always the same; ``categories`` are the columns that hold positions. An estimator that refuses them, or gives NaN,
-    is asked in the small shape.
+    Where the order of a sum depends on the shape, about every second row tells. ``categories`` are the columns that
+    hold positions. An estimator that refuses the trial's numbers, or gives NaN, is asked in the small shape.
     """
-    chance = np.random.default_rng(0)
-    rows = chance.normal(size=(SHAPES[-1], width))
-    rows[:, list(categories)] = chance.integers(0, _CATEGORIES, (len(rows), len(categories)))
+    rows = trial(width, categories)
     try:
         known = padded(score, rows)
         good = [shape for shape in SHAPES[1:] if np.array_equal(padded(score, rows, (shape,)), known)]

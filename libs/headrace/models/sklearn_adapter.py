@@ -21,6 +21,7 @@ from sklearn.utils import get_tags
 
 from headrace.models import encoding, skops_store
 from headrace.models.artifact import Manifest, digest_of, pack
+from headrace.models.linear import shortcut
 from headrace.models.loading import named
 from headrace.models.padded import SHAPE, harmless, padded
 from headrace.models.ports import Dataset, Floats, TrainingError
@@ -115,6 +116,7 @@ class SklearnPredictor:
     manifest: Manifest
     model: Any
     shapes: tuple[int, ...] = (SHAPE,)
+    quick: Callable[[Floats], Floats] | None = None  # for finite rows, where there is such a way
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -126,8 +128,10 @@ class SklearnPredictor:
         return padded(self._ask, self._known.matrix(columns), self.shapes)
 
     def tried(self) -> "SklearnPredictor":
-        """Return the predictor with all shapes that change no bits."""
-        return replace(self, shapes=harmless(self._ask, len(self._known.features), self._known.positions))
+        """Return the predictor with all shapes and shortcuts that change no bits."""
+        width = len(self._known.features)
+        shapes = harmless(self._ask, width, self._known.positions)
+        return replace(self, shapes=shapes, quick=shortcut(self.model, width, shapes))
 
     @property
     def _known(self) -> encoding.Encoding:
@@ -139,7 +143,8 @@ class SklearnPredictor:
 
     def _probabilities(self, matrix: Floats) -> Floats:
         out = np.zeros((len(matrix), len(self.names)))
-        out[:, self.model.classes_] = self.model.predict_proba(matrix)
+        ask = self.quick if self.quick and np.isfinite(matrix).all() else self.model.predict_proba
+        out[:, self.model.classes_] = ask(matrix)
         return out
 
     def _value(self, matrix: Floats) -> Floats:
