@@ -192,16 +192,11 @@ def _ids(version: Version, vectors: pa.RecordBatch) -> pa.Array:
 def _count(
     batch: Batch, rows: Rows, values: pa.RecordBatch, predictions: pa.RecordBatch, definition: Definition
 ) -> None:
-    categories = set(definition.features.categories)
-    profile = profiles.profile(
-        [
-            profiles.feature(name, "category", column.to_pylist())
-            if name in categories
-            else profiles.feature(name, "number", column.to_numpy(zero_copy_only=False))
-            for name, column in zip(values.schema.names, values.columns, strict=True)
-        ],
-        _seen(predictions, definition),
-    )
+    categories = definition.features.categories
+    numbers = [name for name in values.schema.names if name not in categories]
+    features = profiles.numbers(numbers, [values[name].to_numpy(zero_copy_only=False) for name in numbers])
+    features += [profiles.feature(name, "category", values[name].to_pylist()) for name in categories]
+    profile = profiles.profile(features, _seen(predictions, definition))
     counted.add(rows["profile"], batch.partition, profile)
 
 

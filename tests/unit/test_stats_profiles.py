@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -93,3 +94,17 @@ def test_profiles_of_unlike_kinds_do_not_merge():
     category = profiles.profile([profiles.feature("x", "category", ["1"])], {})
     with pytest.raises(ValueError, match="feature x is a number"):
         profiles.merge(number, category)
+
+
+@given(
+    st.integers(0, 30).flatmap(lambda n: st.lists(st.lists(st.floats(), min_size=n, max_size=n), max_size=4))
+)
+def test_features_counted_together_are_as_each_alone(columns):
+    names = [f"x{n}" for n in range(len(columns))]
+    together = profiles.numbers(names, [np.array(column, np.float64) for column in columns])
+    alone = [profiles.feature(name, "number", column) for name, column in zip(names, columns, strict=True)]
+    assert together == alone
+    for whole, column in zip(together, columns, strict=True):
+        kept = [x for x in column if math.isfinite(x)]
+        counted = Counter(float(next(iter(profiles.buckets([x], "number")))) for x in kept)
+        assert list(whole["buckets"].items()) == [(repr(edge), counted[edge]) for edge in sorted(counted)]
