@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from headrace.bus import hashes
 from headrace.bus.service import Batch, Context, Due, Emit, Row, Rows, Selection, Step, TableRows, Tick
-from headrace.contracts.arrow import arrow_schema, as_type, same
+from headrace.contracts.arrow import arrow_schema, as_type, filtered, same
 from headrace.contracts.codec import Codec
 from headrace.contracts.topics import FEATURES
 from headrace.features.rows import compile_rows
@@ -113,7 +113,7 @@ def _sound(found: Selection | None) -> Selection | None:
     bad = marked(found.columns) if found else None
     if found is None or bad is None:
         return found
-    return Selection(found.rows[~bad], found.columns.filter(pa.array(~bad)))
+    return Selection(found.rows[~bad], filtered(found.columns, ~bad))
 
 
 def _vectors(values: pa.StructArray, view: View) -> pa.RecordBatch:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from headrace.bus import hashes
 from headrace.bus.refusals import UNREADABLE
 from headrace.bus.service import Batch, Context, Emit, Refused, Rows, Step
-from headrace.contracts.arrow import as_type, filled
+from headrace.contracts.arrow import as_type, filled, filtered, taken
 from headrace.contracts.frame import SIZE
 from headrace.contracts.topics import VALIDATED
 from headrace.pipeline.claims import BODY, Claimed, blocks
@@ -128,8 +128,8 @@ def _repeated(batch: Batch, good: np.ndarray, rows: Rows, view: Contract) -> lis
 
 def _claim(batch: Batch, good: np.ndarray, rows: Rows, memory: int) -> tuple[Refused, np.ndarray]:
     """Claim the ids of good rows; return those that another body holds, and those that came again unchanged."""
-    taken = batch.lineage.take(pa.array(good))
-    ids, bodies = filled(taken["event_id"], ""), _digests(batch, good)
+    lineage = taken(batch.lineage, good)
+    ids, bodies = filled(lineage["event_id"], ""), _digests(batch, good)
     held, kept = rows["claimed"].index.held(ids, batch.since, batch.tick)
     names = ids.dictionary_encode().indices.to_numpy()
     _, firsts = np.unique(names, return_index=True)
@@ -137,9 +137,9 @@ def _claim(batch: Batch, good: np.ndarray, rows: Rows, memory: int) -> tuple[Ref
     fresh = ~held & (first == np.arange(len(ids)))
     known = np.where(held[:, None], kept, bodies[first])
     same = (known == bodies).all(axis=1)
-    dues = as_type(taken["event_time"], pa.int64()).to_numpy() + memory
+    dues = as_type(lineage["event_time"], pa.int64()).to_numpy() + memory
     if fresh.any():
-        claimed = Claimed(ids.filter(pa.array(fresh)), bodies[fresh], dues[fresh])
+        claimed = Claimed(filtered(ids, fresh), bodies[fresh], dues[fresh])
         offset = batch.lineage["origin"][0]["offset"].as_py()
         keys, found = zip(*blocks(claimed, offset, batch.tick, memory), strict=True)
         rows["claimed"].put(keys, found)
@@ -158,7 +158,7 @@ def _claim(batch: Batch, good: np.ndarray, rows: Rows, memory: int) -> tuple[Ref
 def _digests(batch: Batch, rows: np.ndarray) -> np.ndarray:
     """Return what is remembered of each body: the first 16 bytes of its SHA-256."""
     assert batch.bodies is not None  # noqa: S101 -- the raw topic has them
-    return hashes.sha256(batch.bodies.take(pa.array(rows)), skip=SIZE)[:, :BODY]
+    return hashes.sha256(taken(batch.bodies, rows), skip=SIZE)[:, :BODY]
 
 
 def _validated(batch: Batch, good: np.ndarray, marks: np.ndarray | None) -> list[Emit]:
@@ -166,7 +166,7 @@ def _validated(batch: Batch, good: np.ndarray, marks: np.ndarray | None) -> list
     for record, selection in batch.records.items():
         keep = good[selection.rows]
         if keep.any():
-            data = selection.columns.filter(pa.array(keep)).to_struct_array()
+            data = filtered(selection.columns, keep).to_struct_array()
             rows = selection.rows[keep]
             columns = pa.RecordBatch.from_arrays([data], names=["data"])
             if marks is not None:

@@ -1,7 +1,7 @@
 """State as records: rows of a lane's tables, and how far the lane has come, on its compacted changelog topic."""
 
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
@@ -129,10 +129,8 @@ def _values(writer: Writer, table: Table, rows: Collection[Row]) -> pa.BinaryArr
     if body is not None and len(rows) <= _few(table):
         return pa.array([head + body(row) for row in rows], pa.binary())
     columns = zip(*rows, strict=True)
-    arrays = [_column(values, f.type) for values, f in zip(columns, table.columns, strict=True)]
-    return codec(writer.schema).packed(
-        writer.cast(pa.RecordBatch.from_arrays(arrays, schema=table.columns)), head
-    )
+    held = {f.name: _column(cells, f.type) for cells, f in zip(columns, table.columns, strict=True)}
+    return codec(writer.schema).packed(writer.cast(held, len(rows)), head)
 
 
 def _column(cells: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -143,8 +141,10 @@ def _column(cells: Sequence[Any], kind: pa.DataType) -> pa.Array:
     return pa.ListArray.from_arrays(ends.astype(np.int32), np.frombuffer(b"".join(cells), np.int64))
 
 
-def _keys(table: Table, keys: Iterable[str]) -> pa.Array:
+def _keys(table: Table, keys: Collection[str]) -> pa.Array:
     """Return the keys of a table's rows on the changelog, where several tables lie."""
+    if len(keys) <= FEW:
+        return pa.array([f"{table.name}/{key}" for key in keys], pa.binary())
     return pc.binary_join_element_wise(table.name, pa.array(list(keys), pa.string()), "/").view(pa.binary())
 
 

@@ -1,9 +1,8 @@
 """From columns to wire: what a step emits becomes framed Avro with ids, headers and the topic's own types."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,7 @@ from headrace.bus.partitions import partitions_of
 from headrace.bus.records import Outgoing
 from headrace.bus.schemas import Registry, Schema, codec, record_schema, subject
 from headrace.bus.service import Batch, Emit
-from headrace.contracts.arrow import arrow_schema, as_type, filled
+from headrace.contracts.arrow import arrow_schema, as_type, filled, taken
 from headrace.contracts.frame import header
 from headrace.contracts.topics import Topic
 from headrace.pipeline.definition import Definition
@@ -48,13 +47,15 @@ class Writer:
             return str(names[0])
         return "event_id" if "event_id" in self.types.names else None
 
-    def cast(self, columns: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the columns in the record's order and types; a missing nullable column is null."""
+    @cached_property
+    def _fields(self) -> list[tuple[str, pa.DataType]]:
+        return [(f.name, f.type) for f in self.types]
+
+    def cast(self, columns: Mapping[str, pa.Array], count: int) -> pa.RecordBatch:
+        """Return ``count`` rows in the record's order and types; a missing nullable column is null."""
         arrays = [
-            as_type(columns[f.name], f.type)
-            if f.name in columns.schema.names
-            else pa.nulls(columns.num_rows, f.type)
-            for f in self.types
+            as_type(columns[name], kind) if name in columns else pa.nulls(count, kind)
+            for name, kind in self._fields
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.types)
 
@@ -154,7 +155,9 @@ class Encoder:
     ) -> list[Typed]:
         """Return what is emitted to one topic in the topic's own types, each row with its place in the order."""
         writers = [self.writer(topic, emit.record, definition) for emit in emits]
-        columns = [w.cast(_with_lineage(e, batch)) for w, e in zip(writers, emits, strict=True)]
+        columns = [
+            w.cast(_with_lineage(e, batch), e.columns.num_rows) for w, e in zip(writers, emits, strict=True)
+        ]
         places = _in_order_of_causes(emits, [c.num_rows for c in columns])
         keys = [e.keys for e in emits]
         return [Typed(*parts) for parts in zip(writers, columns, places, keys, strict=True)]
@@ -202,12 +205,9 @@ def _in_order_of_causes(emits: Sequence[Emit], counts: Sequence[int]) -> list[np
     return np.split(places, np.cumsum(counts)[:-1]) if causes else []
 
 
-def _with_lineage(emit: Emit, batch: Batch | None) -> pa.RecordBatch:
+def _with_lineage(emit: Emit, batch: Batch | None) -> dict[str, pa.Array]:
     lineage = emit.lineage
     if emit.cause is not None and batch is not None:
-        lineage = batch.lineage.take(pa.array(emit.cause))
-    if lineage is None:
-        return emit.columns
-    columns: dict[str, Any] = {name: lineage[name] for name in LINEAGE}
-    columns |= {name: emit.columns[name] for name in emit.columns.schema.names}
-    return pa.RecordBatch.from_pydict(columns)
+        lineage = taken(batch.lineage, emit.cause)
+    found = {} if lineage is None else {name: lineage[name] for name in LINEAGE}
+    return found | dict(zip(emit.columns.schema.names, emit.columns.columns, strict=True))

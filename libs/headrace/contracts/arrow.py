@@ -1,7 +1,8 @@
 """Avro schemas as Arrow schemas and back, and columns of an older writer as a newer reader wants them."""
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from functools import lru_cache
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,8 @@ from headrace.contracts.shape import AVRO, MICROS, MISSING, Field, Shape, record
 
 # One flag a row; None stands for the common case without any.
 Mask: TypeAlias = npt.NDArray[np.bool_] | None
-_VIEWS = {(pa.string(), pa.binary()), (MICROS, pa.int64())}
+_VIEWS = {(pa.string().id, pa.binary().id), (MICROS.id, pa.int64().id)}  # a type itself is slow to look up
+Columns = TypeVar("Columns", pa.Array, pa.RecordBatch)
 
 
 def arrow_schema(schema: Mapping[str, Any]) -> pa.Schema:
@@ -103,7 +105,7 @@ def as_type(column: pa.Array, target: pa.DataType) -> pa.Array:
     """
     if column.type == target:
         return column
-    return column.view(target) if (column.type, target) in _VIEWS else column.cast(target)
+    return column.view(target) if (column.type.id, target.id) in _VIEWS else column.cast(target)
 
 
 def filled(column: pa.Array, value: Any) -> pa.Array:
@@ -113,7 +115,23 @@ def filled(column: pa.Array, value: Any) -> pa.Array:
 
 def same(value: Any, count: int, kind: pa.DataType | None = None) -> pa.Array:
     """Return a column that holds one value ``count`` times."""
-    return pa.repeat(pa.scalar(value, kind), count)
+    plain = value is None or isinstance(value, str | int)  # 0.0 and -0.0 are equal, and lists have no hash
+    return pa.repeat(_scalar(value, kind) if plain else pa.scalar(value, kind), count)
+
+
+# Making a scalar costs more than a short column of it.
+_scalar = lru_cache(maxsize=1_024, typed=True)(pa.scalar)
+
+
+def taken(columns: Columns, rows: npt.NDArray[np.int64]) -> Columns:
+    """Return some rows, in the order given; all of them in their own order cost nothing."""
+    whole = len(rows) == len(columns) and np.array_equal(rows, np.arange(len(rows)))
+    return columns if whole else columns.take(pa.array(rows))
+
+
+def filtered(columns: Columns, keep: npt.NDArray[np.bool_]) -> Columns:
+    """Return the rows that are kept; all of them cost nothing."""
+    return columns if keep.all() else columns.filter(pa.array(keep))
 
 
 def absent(column: pa.Array) -> npt.NDArray[np.bool_]:

@@ -37,7 +37,7 @@ def build(shape: Shape, columns: Iterator[Ints], data: Bytes, length: int) -> pa
         return repeated(target, offsets, members, there)
     if shape.kind == "enum":
         mask = None if there is None else ~there
-        return pa.array(shape.symbols, pa.string()).take(pa.array(cells, mask=mask))
+        return shape.values.take(pa.array(cells, mask=mask))
     return pa.Array.from_buffers(target, length, [validity(there), *_buffers(shape, cells, data)])
 
 
@@ -151,7 +151,7 @@ def _as_list(column: pa.MapArray) -> pa.ListArray:
 
 
 def _indices(shape: Shape, column: pa.Array) -> Ints:
-    found = pc.index_in(column, value_set=pa.array(shape.symbols, pa.string()))
+    found = pc.index_in(column, value_set=shape.values)
     if found.null_count > column.null_count:
         raise ValueError(f"{shape.name} has only the symbols {', '.join(shape.symbols)}")
     return _ints(filled(found, 0))

@@ -47,6 +47,11 @@ class Shape:
     size: int = 0
 
     @cached_property
+    def values(self) -> pa.StringArray:
+        """Return an enum's symbols as a column."""
+        return pa.array(self.symbols, pa.string())
+
+    @cached_property
     def depth(self) -> int:
         """Return how deep containers are nested, this one included."""
         return 1 + max((f.shape.depth for f in self.fields), default=0)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from headrace.contracts.arrow import arrow_schema, as_type, filled
+from headrace.contracts.arrow import arrow_schema, as_type, filled, filtered
 from headrace.contracts.kernel import Ints
 from headrace.features import tiles
 from headrace.features.tiles import GroupRow, Sizes
@@ -110,7 +110,7 @@ def additions(grouping: Grouping, rows: Ints, columns: pa.RecordBatch, times: In
     values, known = (
         np.stack(found, axis=1)[named] for found in zip(*(_scaled(*pair) for pair in pairs), strict=True)
     )
-    return Operations(rows[named], groups.filter(pa.array(named)), times[named], values, known)
+    return Operations(rows[named], filtered(groups, named), times[named], values, known)
 
 
 def _scaled(column: pa.DoubleArray, window: WindowFeature) -> tuple[Ints, npt.NDArray[np.bool_]]:

@@ -36,7 +36,7 @@ class Wire:
 
     def _typed(self, name: str, batch: pa.RecordBatch) -> Block:
         record, writer = self._records[name], self._writers[name]
-        columns = writer.cast(batch)
+        columns = writer.cast(dict(zip(batch.schema.names, batch.columns, strict=True)), batch.num_rows)
         values = codec(writer.schema).packed(columns, header(writer.schema_id))
         keyed = keys(record, columns).cast(pa.binary())
         return Block(self.topic, ANY_PARTITION, keyed, values, self._headers(record, writer, columns))
