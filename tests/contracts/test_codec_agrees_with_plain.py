@@ -25,7 +25,7 @@ def shown(decoded):
 
 
 @given(batches())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_valid_rows_decode_and_encode_alike(batch):
     schema, rows = batch
     codec, bodies = Codec(schema), encoded(schema, rows)
@@ -38,7 +38,7 @@ def test_valid_rows_decode_and_encode_alike(batch):
 
 
 @given(batches(), st.integers(0, 1 << 30))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_damaged_rows_of_any_schema_are_answered_alike(batch, seed):
     schema, rows = batch
     chance = random.Random(seed)
@@ -64,7 +64,7 @@ def test_damaged_records_of_the_catalogue_are_answered_alike():
 
 
 @given(schemas())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_arrow_columns_go_to_avro_and_back(schema):
     columns = arrow_schema(schema)
     assert arrow_schema(avro_schema(columns, "Again", "test")) == columns

@@ -52,7 +52,7 @@ def accepted(loop):
 
 
 @given(st.lists(st.sampled_from([-1.0, None, 5.0]), max_size=40), st.integers(1, 3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_bad_event_is_accepted_once_after_any_number_of_repairs(amounts, times):
     loop = loop_of([order(n, amount) for n, amount in enumerate(amounts)])
     for _ in range(times):

@@ -26,7 +26,7 @@ from services.clock.handler import Clock
 PUBLIC = (VALIDATED, REJECTED, RECEIPTS, FEATURES, PREDICTIONS, SHADOW_PREDICTIONS, PROFILES, OUTCOMES)
 DATA_PLANE = [s for s in stages(Settings().root / "services") if s.name in
               {"ingestion", "features", "serving", "monitoring"}]  # fmt: skip
-LAW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LAW = settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 
 
 def run(steps, *, definition=SHOP, max_batch=1_000, mischief=None):

@@ -43,13 +43,13 @@ def by_command(record, rows, definition=SHOP, now=None):
 
 
 @given(st.lists(AMOUNTS, max_size=30))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_events_get_the_same_answers(amounts):
     assert by_command("Order", orders(amounts)) == by_ingestion("Order", orders(amounts))
 
 
 @given(st.lists(KEPT, max_size=30))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_labels_get_the_same_answers(kept):
     assert by_command("Return", returns(kept)) == by_ingestion("Return", returns(kept))
 
@@ -78,7 +78,7 @@ MANY = st.lists(st.tuples(st.sampled_from("abcd"), AMOUNTS, st.integers(-3 * HOU
 @example(
     [("a", 0.0, 0), ("b", 0.0, 0)], 1
 )  # a warning about an event that a rule over several events refuses
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_every_kind_of_rule_gets_the_same_answers_wherever_batches_are_cut(rows, cut):
     now = 50 * HOUR
     events = [

@@ -4,7 +4,7 @@ from array import array
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from shop import HOUR, MINUTE, SHOP
 
@@ -37,7 +37,6 @@ OPERATION = st.tuples(
     st.floats(-9, 9) | st.just(float("nan")) | st.none(),
 )
 LOG = st.lists(OPERATION, max_size=24)
-SLOWLY = settings(deadline=None)  # the first call loads what is compiled
 
 
 class Plain:
@@ -124,7 +123,6 @@ def answered(state, log):
     return {w.name: column.to_pylist() for w, column in zip(GROUPING.windows, found.answers, strict=True)}
 
 
-@SLOWLY
 @given(batches=st.lists(st.tuples(LOG, st.integers(-HOUR, 14 * HOUR)), max_size=5))
 def test_windows_answer_what_a_plain_walk_answers(batches):
     state, plain = {}, Plain()
@@ -138,7 +136,6 @@ def test_windows_answer_what_a_plain_walk_answers(batches):
     assert {shop for _, shop in plain.tiles} == state.keys()
 
 
-@SLOWLY
 @given(log=LOG, cut=st.integers(0, 24))
 def test_a_batch_may_be_cut_anywhere(log, cut):
     whole, parts = {}, {}

@@ -5,7 +5,7 @@ from itertools import chain
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.bus.books import Books
@@ -62,7 +62,6 @@ def written(registry, table, rows):
     return [Incoming("log", 0, n, r.key, r.value) for n, r in enumerate(chain(*blocks))]
 
 
-@settings(deadline=None)
 @given(st.lists(CELLS, min_size=1, max_size=4))
 def test_the_bytes_of_a_row_do_not_depend_on_how_many_rows_go_with_it(few):
     registry = MemoryRegistry()

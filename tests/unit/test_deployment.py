@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.bus.rows import Overlays, State
@@ -16,7 +16,6 @@ from services.deployment.blocks import block_start, collect, sums
 from services.deployment.service import BLOCKS, DEPLOYMENT
 
 DAY = 86_400_000_000
-LAW = settings(deadline=None)
 CHAMPION = kept.Model(name="m", version=1, digest="champion")
 CHALLENGER = kept.Model(name="m", version=2, digest="challenger")
 POLICY = Definition.model_construct(
@@ -74,13 +73,11 @@ def blocks_after(outcomes, cuts=(), since=0):
     return states["blocks"].all()
 
 
-@LAW
 @given(outcomes=st.lists(OUTCOME, max_size=40), cuts=st.lists(st.integers(0, 40), max_size=5))
 def test_block_sums_are_the_same_bits_however_the_batch_is_cut(outcomes, cuts):
     assert blocks_after(outcomes, cuts) == blocks_after(outcomes)
 
 
-@LAW
 @given(outcomes=st.lists(OUTCOME, max_size=40), since=st.integers(0, 4 * DAY))
 def test_only_sound_labelled_pairs_of_the_rollout_count_and_only_in_open_blocks(outcomes, since):
     counted = [
@@ -95,7 +92,6 @@ def test_only_sound_labelled_pairs_of_the_rollout_count_and_only_in_open_blocks(
     assert sum(row[1] for _, row in found) == pytest.approx(sum(o["loss"] for o in counted))
 
 
-@LAW
 @given(time=st.integers(-3 * DAY, 3 * DAY))
 def test_a_block_begins_with_the_day_of_the_clock(time):
     start = block_start(time, POLICY)

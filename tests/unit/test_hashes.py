@@ -5,7 +5,7 @@ import uuid
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.bus import hashes
@@ -27,7 +27,6 @@ def column(texts):
 
 
 @pytest.mark.usefixtures("_way")
-@settings(deadline=None)
 @given(texts=TEXTS, prefix=st.binary(max_size=80), skip=st.integers(0, 5))
 def test_each_text_has_its_digest(texts, prefix, skip):
     longer = [b"_" * skip + text for text in texts]
@@ -39,7 +38,6 @@ def test_each_text_has_its_digest(texts, prefix, skip):
 
 
 @pytest.mark.usefixtures("_way")
-@settings(deadline=None)
 @given(texts=TEXTS, cut=st.integers(0, 20))
 def test_a_chain_may_be_cut_anywhere(texts, cut):
     digest = b""
@@ -49,7 +47,6 @@ def test_a_chain_may_be_cut_anywhere(texts, cut):
 
 
 @pytest.mark.usefixtures("_way")
-@settings(deadline=None)
 @given(names=st.lists(st.text(max_size=40), max_size=20))
 def test_uuids_are_those_of_the_standard_library(names):
     found = hashes.uuids(hashes.sha1(pa.array(names, pa.string()), uuid.NAMESPACE_URL.bytes + b"a/"))

@@ -31,7 +31,7 @@ ALIKE = [
 
 
 @pytest.mark.parametrize("model", ALIKE, ids=str)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32), scale=st.sampled_from([1e-300, 1e-3, 1.0, 1e6, 1e300]))
 def test_the_shortcut_has_the_bits_of_the_model(model, seed, scale):
     model = fitted(model)

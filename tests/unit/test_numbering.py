@@ -2,7 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.contracts.numbering import ABSENT, Numbering
@@ -12,7 +12,6 @@ TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=3), st.text(min_size=60, 
 MEMORY = 80
 
 
-@settings(deadline=None)
 @given(st.lists(TEXTS, max_size=12), st.integers(0, 2**32))
 def test_numbers_are_those_of_a_dict(batches: list[list[str | None]], seed: int) -> None:
     numbering, wanted = Numbering(), dict[str, int]()
@@ -53,7 +52,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_claims_are_held_until_the_first_close_at_or_after_their_due_time(
     steps: list[tuple[set[int], int, str]],
@@ -98,7 +96,6 @@ def test_forgotten_claims_leave_the_index() -> None:
     assert np.flatnonzero(held).tolist() == list(range(100_000, 120_000))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=5), st.integers(-(10**15), 10**16)), min_size=1, max_size=30))
 def test_blocks_hold_what_was_claimed(events: list[tuple[str, int]]) -> None:
     ids = pa.array([text for text, _ in events])

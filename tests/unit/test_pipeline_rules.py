@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.contracts.arrow import arrow_schema
@@ -93,7 +93,6 @@ def test_each_kind_of_rule(rule, bad, good):
     assert found == [("r0", list(range(len(bad))), "reject")]
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.none() | st.floats(), st.integers(-5, 30)), max_size=20), st.integers(0, 20))
 def test_where_a_batch_is_cut_changes_no_verdict(values, cut):
     check = checker(FLIGHTS, "Departure")
@@ -163,7 +162,6 @@ def test_what_an_expression_may_not_do(sql, kind, why):
         compile_sql({"f": (sql, kind)}, SCHEMA)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.none() | st.floats(allow_nan=False), st.integers(-9, 9)), min_size=1, max_size=12)
 )

@@ -21,7 +21,7 @@ def seen(numbers, names):
     return profiles.profile(features, profiles.scores([0.5] * len(numbers)))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(BATCHES)
 def test_many_batches_count_as_one(batches):
     states = {t.name: State(t) for t in SERVICE.tables}
