@@ -1,6 +1,7 @@
 """Avro bodies to Arrow columns and back, compiled once for all schemas (``plain`` is the same in plain Python)."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -84,11 +85,10 @@ class Codec:
         flat = Flat()
         for member, column in zip(self.shape.fields, fitting.columns, strict=True):
             flat.add(member.shape, column)
-        lengths = [len(c) for c in flat.cells]
         data = np.concatenate([np.empty(0, np.uint8), *flat.texts])
         out = np.empty(flat.room + len(header) * len(columns), dtype=np.uint8)
         bounds = np.zeros(len(columns) + 1, dtype=np.int64)
-        starts = np.cumsum([0, *lengths[:-1]])
+        starts = np.array([0, *accumulate(map(len, flat.cells[:-1]))])
         cells = np.concatenate(flat.cells)
         used, left = np.zeros(len(starts), np.int64), np.zeros(self._program.depth, np.int64)
         head = np.frombuffer(header, np.uint8)

@@ -80,9 +80,10 @@ class Flat:
         """
         refuse_nulls(column, shape, hidden)
         if shape.null is not None:
-            gone = absent(column)
-            self._keep((~gone).astype(np.int64), _OPTION_WIDTH)
-            hidden = gone if hidden is None else gone | hidden
+            gone = absent(column) if column.null_count else None
+            there = np.ones(len(column), np.int64) if gone is None else (~gone).astype(np.int64)
+            self._keep(there, _OPTION_WIDTH)
+            hidden = gone if hidden is None else hidden if gone is None else gone | hidden
         if shape.kind == "record":
             for i, member in enumerate(shape.fields):
                 self.add(member.shape, column.field(i), hidden)
@@ -123,13 +124,13 @@ class Flat:
 
     def _texts(self, ends: Ints, text: pa.Buffer | None) -> Ints:
         """Keep the bytes between the ends; return the cells that point at them."""
-        lengths = ends[1:] - ends[:-1]
-        if lengths.size and lengths.max() > LENGTH_MASK:
+        lengths, first, last = ends[1:] - ends[:-1], int(ends[0]), int(ends[-1])
+        if last - first > LENGTH_MASK and lengths.max() > LENGTH_MASK:
             raise ValueError(f"a text of {lengths.max()} bytes; at most {LENGTH_MASK} fit in a record")
-        cells: Ints = ((ends[:-1] - ends[0] + self._size) << LENGTH_BITS) | lengths
+        cells: Ints = ((ends[:-1] + (self._size - first)) << LENGTH_BITS) | lengths
         if text is not None:
-            self.texts.append(np.frombuffer(text, np.uint8)[ends[0] : ends[-1]])
-        self._size += int(ends[-1] - ends[0])
+            self.texts.append(np.frombuffer(text, np.uint8)[first:last])
+        self._size += last - first
         return cells
 
 
