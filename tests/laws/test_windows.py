@@ -154,5 +154,13 @@ def test_what_a_window_was_before_it_was_declared_otherwise_is_forgotten():
     assert with_it == without
 
 
+def test_a_window_keeps_its_tiles_while_they_mean_the_same():
+    window = GROUPING.windows[0]
+    others = [{"tile": 1}, {"window": 1}, {"decimals": 0}, {"value": "2"}, {"name": "other"}]
+    numbers = {number(window.model_copy(update=changed)) for changed in ({}, *others)}
+    assert len(numbers) == 1 + len(others)
+    assert number(window.model_copy(update={"aggregate": "sum"})) == number(window)
+
+
 def answered_from(cells, log):
     return advance(GROUPING, *operations(log), lambda _: [(cells, 0)])

@@ -8,6 +8,7 @@ Windows over the same records by the same columns are worked on together, and ke
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -78,8 +79,9 @@ def _compiled(definition: Definition, windows: tuple[WindowFeature, ...]) -> Gro
 
 
 def number(window: WindowFeature) -> int:
-    """Return the number under which rows hold a window's tiles; one that is declared otherwise has another."""
-    return int.from_bytes(hashlib.sha256(window.model_dump_json().encode()).digest()[:6])
+    """Return the number under which rows hold a window's tiles; where these would mean something else it is another."""
+    told = (window.name, window.value, window.tile, window.window, window.decimals)
+    return int.from_bytes(hashlib.sha256(json.dumps(told).encode()).digest()[:6])
 
 
 @dataclass(frozen=True, slots=True)
