@@ -29,6 +29,7 @@ _MESSAGE = _OWN + 1
 _NAME, _NAME_SIZE, _CONTENT, _CONTENT_SIZE, _HEADER = range(5)
 Functions = tuple[int, ...]  # addresses: of memcpy, of strlen, and of the library's functions about messages
 _COPY, _LENGTH, _HEADERS, _COUNT, _GET, _DESTROY = range(6)
+_NOTHING = pa.array([], pa.binary())
 
 
 @cache
@@ -106,8 +107,9 @@ def _texts(copy: int, places: Words, sizes: Words) -> pa.BinaryArray:
 def _headers(pointers: Words, count: int, called: Functions) -> HeaderColumns:
     """Return the headers of messages; without pointers, that ``count`` messages have none."""
     lists, bounds = np.zeros(len(pointers), np.int64), np.zeros(count + 1, np.int64)
-    if len(pointers):
-        _count_headers(called[_HEADERS], called[_COUNT], pointers, lists, bounds)
+    if not len(pointers):
+        return HeaderColumns(bounds, _NOTHING, _NOTHING)
+    _count_headers(called[_HEADERS], called[_COUNT], pointers, lists, bounds)
     found = np.empty((int(bounds[-1]), _HEADER), np.int64)
     if len(found):
         _find_headers(called[_GET], called[_LENGTH], lists, bounds, found)
