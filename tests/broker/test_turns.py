@@ -3,9 +3,9 @@
 from typing import ClassVar
 
 from conformance import orders
-from rigs import INGESTION, MemoryRig, fresh_name
+from rigs import FEATURE_SERVICE, INGESTION, MemoryRig, fresh_name
 
-from headrace.bus.turns import FEW, LITTLE
+from headrace.bus.turns import FEW, LITTLE, REST
 from headrace.contracts.topics import EVENTS
 
 PARTITIONS = 5
@@ -52,6 +52,24 @@ def test_a_few_share_a_transaction_and_who_has_waited_longest_comes_first():
     assert runner._read() is False
     assert runner.engine.work() is None
     assert not runner.engine.more
+
+
+def test_who_takes_what_trickles_in_lets_a_little_gather():
+    rig, runner = opened()
+    give(rig, 0)
+    runner._read()
+    little = runner.engine.work()
+    assert runner.engine.rest(little, 0.02) == 0.02
+    assert runner.engine.rest(little, 20.0) == REST
+    runner.engine.rollback()
+    give(rig, 1, LITTLE)
+    runner._read()
+    assert runner.engine.rest(runner.engine.work(), 0.02) == 0
+    for other, service in ((Wide(fresh_name()), FEATURE_SERVICE), (MemoryRig(fresh_name()), INGESTION)):
+        idle = other.runner(service)
+        other.settle([idle])
+        assert idle.engine.lanes
+        assert idle.engine.rest(little, 0.02) == 0  # takes others' transactions, or has one partition
 
 
 def test_where_there_is_much_all_share_one():

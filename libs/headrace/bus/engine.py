@@ -37,7 +37,10 @@ class Engine(Turns):
         replica: tuple[int, int] = (0, 1),
         proven: Collection[Skip] | None = None,
     ) -> None:
-        super().__init__(few=FEW if service.pace == "stream" else ALL)
+        super().__init__(
+            few=FEW if service.pace == "stream" else ALL,
+            trickling=EVENTS in (i.topic for i in service.consumes),
+        )
         self.service, self.registry, self._artifacts = service, registry, artifacts
         self._encoder = Encoder(registry)
         self.max_batch, self._replica = max_batch, replica

@@ -95,7 +95,9 @@ class KafkaRunner:
             return moved
         self._carry_out(transaction)
         self._backpressure.apply(self.engine.lanes.values())
-        metering.took(self.engine.service.name, time.perf_counter() - began)
+        took = time.perf_counter() - began
+        metering.took(self.engine.service.name, took)
+        time.sleep(self.engine.rest(transaction, took))
         return True
 
     def close(self) -> None:

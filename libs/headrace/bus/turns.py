@@ -13,17 +13,19 @@ Key = tuple[str, int]
 ROWS_PER_TRANSACTION = 65_536
 FEW, ALL = 2, 1_000  # partitions
 LITTLE = 100  # rows of a transaction up to which it costs what its partitions cost
+REST = 0.1  # seconds at most
 
 
 class Turns(ABC):
     """What takes turns is a pipeline's partition: one lane of a service, or those of a fused chain.
 
     ``few`` of them share a transaction where records trickle in, those first that have waited longest: what the first
-    wrote need not wait for the last.
+    wrote need not wait for the last. ``trickling`` says that rows come one by one, from producers, and not as others'
+    transactions.
     """
 
-    def __init__(self, *, few: int) -> None:
-        self.few = few
+    def __init__(self, *, few: int, trickling: bool = False) -> None:
+        self.few, self._trickling = few, trickling
         self.stopped: dict[Key, HandlerError | UnansweredError] = {}
         self._working: set[Key] = set()
         self._turn: dict[Key, int] = {}
@@ -83,6 +85,15 @@ class Turns(ABC):
             self._seal(key, transaction)
             self._turn[key] = self._count
         return transaction if self._working else None
+
+    def rest(self, transaction: Transaction, took: float) -> float:
+        """Return the seconds to wait after a transaction of ``took`` seconds, so that more rows share the next one's price.
+
+        Where rows trickle in on more partitions than share a transaction there is always one to begin, and the service
+        would keep those behind it from the processors with ever smaller ones.
+        """
+        wide = sum(1 for _ in self._keys()) > self.few
+        return min(took, REST) if self._trickling and wide and transaction.rows < LITTLE else 0.0
 
     def _in_turn(self) -> list[Key]:
         """Return the partitions, those first that have waited longest."""
