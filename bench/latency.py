@@ -1,9 +1,15 @@
-"""How long an event takes from its append to that of its answer, at a steady rate, hop by hop."""
+"""How long an event takes from its append to that of its answer, at a steady rate, hop by hop.
 
+PYTHONPATH=libs:. .venv/bin/python -m bench.latency
+"""
+
+import argparse
 import io
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import fastavro
@@ -11,7 +17,7 @@ import numpy as np
 
 from bench.harness import PAUSE, RECEIPT, WARM_STILL, rest, whole
 from bench.job import PARTITIONS, events
-from bench.rows import BASE, Row
+from bench.rows import BASE, Row, rows
 from bench.stage import PATIENCE, Stage, service, stage, within
 from headrace.bus.kafka import producer, send
 from headrace.bus.reading import KafkaLog, Stamped
@@ -114,3 +120,22 @@ def _told(name: str, rate: int, begin: Mapping[str, int], end: Mapping[str, int]
     took = np.array([e - b for b, e in both[int(EARLY * len(both)) :]])
     p50, p99 = (round(float(q), 1) for q in np.quantile(took, [0.5, 0.99])) if len(took) else (None, None)
     return {"name": name, "rate": rate, "p50_ms": p50, "p99_ms": p99}
+
+
+def main() -> None:
+    """Measure one way of ours once and print it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    ours = {row.name: row for row in rows(Path(sys.executable)) if not row.peer}
+    parser.add_argument("--row", choices=ours, default="headrace three services")
+    parser.add_argument("--rate", type=int, default=RATE, help="events a second")
+    parser.add_argument("--partitions", type=int, default=PARTITIONS)
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="the first half is not counted")
+    asked = parser.parse_args()
+    for told in latency(ours[asked.row], asked.rate, asked.partitions, asked.seconds):
+        print(f"{told['name']:60} p50 {told['p50_ms']:8} ms   p99 {told['p99_ms']:8} ms")
+
+
+if __name__ == "__main__":
+    main()
