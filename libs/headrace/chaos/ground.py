@@ -12,12 +12,9 @@ from headrace.bus.registry import ConfluentRegistry
 from headrace.bus.schemas import record_schema, subject
 from headrace.bus.service import Service
 from headrace.contracts.topics import EVENTS
-from headrace.local.answers import wait_for_kafka, wait_for_registry
 from headrace.local.settings import Settings
 from headrace.pipeline.definition import Definition
-from headrace.testing.broker import free_ports
-
-PATIENCE = 300.0
+from headrace.testing.broker import PARTS, await_part, free_ports
 
 
 class Ground:
@@ -31,10 +28,10 @@ class Ground:
 
     def start(self, definition: Definition, services: Sequence[Service]) -> None:
         """Start both and register the pipeline with these services as its stages."""
-        self._start("kafka")
-        self._start("registry")
-        wait_for_kafka(self.settings, PATIENCE)
-        wait_for_registry(self.settings, PATIENCE)
+        for part in PARTS:
+            self._start(part)
+        for part, process in self._parts.items():
+            await_part(part, process, self.settings)
         registry = ConfluentRegistry(self.settings.registry_url)
         for record in definition.records:  # in order, so that raw bytes bear the same schema ids in every run
             schema = record_schema(EVENTS, record, definition)

@@ -56,9 +56,17 @@ def prepare(settings: Settings) -> list[str]:
     return _command(settings, "kafka.Kafka", FILE, full=settings.kafka_jit == "full")
 
 
+def cluster_id(drawn: uuid.UUID) -> str:
+    """Return Kafka's 22 characters for a UUID without its first bit.
+
+    With that bit they can begin with a dash, and Kafka's tools take such an id for an option.
+    """
+    first, *rest = drawn.bytes
+    return base64.urlsafe_b64encode(bytes([first & 0x7F, *rest])).decode().rstrip("=")
+
+
 def _format(settings: Settings) -> None:
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    arguments = ("format", "--ignore-formatted", "-t", cluster, "-c", FILE)
+    arguments = ("format", "--ignore-formatted", "-t", cluster_id(uuid.uuid4()), "-c", FILE)
     tool = _command(settings, "kafka.tools.StorageTool", *arguments)
     done = subprocess.run(tool, cwd=settings.home, capture_output=True, text=True, check=False)
     if done.returncode:

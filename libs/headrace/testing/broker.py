@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from headrace.local.answers import kafka_answers, registry_answers, within
 from headrace.local.settings import LOOPBACK, Settings
 
 PARTS = ("kafka", "registry")
-PATIENCE = 180.0
+PATIENCE = 300.0
 ATTEMPTS = 3
 FIRST_PORT = 12_000
 EPHEMERAL = 32_768  # Linux gives ports from here on to outgoing connections (ip_local_port_range)
@@ -63,21 +63,23 @@ def _attempt(stack: ExitStack, parts: tuple[str, ...], more: Mapping[str, Any]) 
     settings = Settings(home=home, kafka_port=kafka_port, registry_port=registry_port, **more)
     processes = {part: stack.enter_context(_running(part, settings)) for part in parts}
     for part, process in processes.items():
-        _await(part, process, settings, _ANSWERS[part])
+        await_part(part, process, settings)
     return settings
 
 
 _ANSWERS = {"kafka": kafka_answers, "registry": registry_answers}
 
 
-def _await(
-    part: str, process: subprocess.Popen[bytes], settings: Settings, answers: Callable[[Settings], bool]
-) -> None:
-    """Return when ``part`` answers; raise UnreachableError when it ended, or after a minute of silence."""
+def await_part(part: str, process: subprocess.Popen[bytes], settings: Settings) -> None:
+    """Return when ``part`` ("kafka" or "registry") answers.
+
+    Raises UnreachableError, with the end of the log, when its process ended or is silent for ``PATIENCE`` seconds.
+    """
+    answers = _ANSWERS[part]
     within(PATIENCE, lambda: process.poll() is not None or answers(settings))
     if process.poll() is not None or not answers(settings):
         log = (settings.home / f"{part}.log").read_text(errors="replace")
-        raise UnreachableError(f"the {part} of these tests does not answer", log[-LOG_END:])
+        raise UnreachableError(f"the {part} in {settings.home} does not answer", log[-LOG_END:])
 
 
 def free_ports(count: int) -> list[int]:
