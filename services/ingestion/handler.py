@@ -112,9 +112,8 @@ def _repeated(batch: Batch, good: np.ndarray, rows: Rows, view: Contract) -> lis
     times = as_type(batch.lineage["event_time"], pa.int64()).to_pylist()
     found: list[Entry] = []
     for record, selection in batch.records.items():
-        kept = np.flatnonzero(good[selection.rows])
-        at = selection.rows[kept].tolist()
-        columns = selection.columns.take(pa.array(kept))
+        keep = good[selection.rows]
+        at, columns = selection.rows[keep].tolist(), filtered(selection.columns, keep)
         rules = view.unique.get(record, ())
         found += entries(rules, columns, at, [ids[n] for n in at], [times[n] for n in at])
     held, _ = rows["claimed"].index.held(batch.lineage["event_id"], batch.since, batch.tick)

@@ -12,7 +12,7 @@ from headrace.bus.errors import BrokenRecordError
 from headrace.bus.records import Headers, Incoming
 from headrace.bus.schemas import Registry, Schema, codec
 from headrace.bus.service import Batch, Selection
-from headrace.contracts.arrow import as_type, filled, same, spans
+from headrace.contracts.arrow import as_type, filled, same, spans, taken
 from headrace.contracts.frame import SIZE, UNFRAMED, schema_ids
 from headrace.contracts.shape import MICROS
 from headrace.contracts.topics import Topic
@@ -92,8 +92,7 @@ def _decode(values: pa.BinaryArray, registry: Registry, reader: Callable[[str], 
         if writer is None or known is None:
             broken.update(dict.fromkeys(rows.tolist(), _unreadable(schema_id, writer)))
             continue
-        own = values if len(rows) == len(values) else values.take(pa.array(rows))
-        decoded = codec(writer).unpacked(own, SIZE)
+        decoded = codec(writer).unpacked(taken(values, rows), SIZE)
         broken.update({int(rows[i]): why for i, why in decoded.errors.items()})
         part = Selection(rows[decoded.good], codec(known).fitted(decoded.columns))
         parts.setdefault(writer["name"], []).append(part)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 
 from headrace.bus.arrivals import Arrivals, by_place, runs
 from headrace.bus.errors import HandlerError, UnansweredError
@@ -11,7 +12,7 @@ from headrace.bus.transaction import Transaction
 
 Key = tuple[str, int]
 ROWS_PER_TRANSACTION = 65_536
-FEW, ALL = 2, 1_000  # partitions
+FEW, ALL = 2, inf  # partitions
 LITTLE = 100  # rows of a transaction up to which it costs what its partitions cost
 REST = 0.1  # seconds at most
 
@@ -24,7 +25,7 @@ class Turns(ABC):
     transactions.
     """
 
-    def __init__(self, *, few: int, trickling: bool = False) -> None:
+    def __init__(self, *, few: float, trickling: bool = False) -> None:
         self.few, self._trickling = few, trickling
         self.stopped: dict[Key, HandlerError | UnansweredError] = {}
         self._working: set[Key] = set()
