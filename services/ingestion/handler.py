@@ -130,9 +130,7 @@ def _claim(batch: Batch, good: np.ndarray, rows: Rows, memory: int) -> tuple[Ref
     lineage = taken(batch.lineage, good)
     ids, bodies = filled(lineage["event_id"], ""), _digests(batch, good)
     held, kept = rows["claimed"].index.held(ids, batch.since, batch.tick)
-    names = ids.dictionary_encode().indices.to_numpy()
-    _, firsts = np.unique(names, return_index=True)
-    first = firsts[names]  # where each row's id comes for the first time in this batch
+    first = _firsts(ids)
     fresh = ~held & (first == np.arange(len(ids)))
     known = np.where(held[:, None], kept, bodies[first])
     same = (known == bodies).all(axis=1)
@@ -152,6 +150,17 @@ def _claim(batch: Batch, good: np.ndarray, rows: Rows, memory: int) -> tuple[Ref
         hint="an accepted event cannot be changed; send a new event with an id of its own",
     )
     return refused, good[~fresh & same]
+
+
+def _firsts(ids: pa.Array) -> np.ndarray:
+    """Return for each row where its id comes for the first time in the batch."""
+    coded = ids.dictionary_encode()
+    if len(coded.dictionary) == len(ids):
+        return np.arange(len(ids))
+    names = coded.indices.to_numpy()
+    _, firsts = np.unique(names, return_index=True)
+    found: np.ndarray = firsts[names]
+    return found
 
 
 def _digests(batch: Batch, rows: np.ndarray) -> np.ndarray:

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headrace.bus.refusals import derived_id, derived_ids
 from headrace.bus.service import Batch, Context, Due, Emit, Rows, Step, Tick
-from headrace.contracts.arrow import arrow_schema, as_type, same
+from headrace.contracts.arrow import arrow_schema, as_type, filtered, same
 from headrace.contracts.catalogue import schema
 from headrace.contracts.topics import DEPLOYMENTS, PREDICTIONS, PROFILES, QUARANTINE, SHADOW_PREDICTIONS
 from headrace.models.deployed import Deployed, Version
@@ -91,8 +90,7 @@ def handle(batch: Batch, rows: Rows, view: View) -> Step:
         emitted[SHADOW_PREDICTIONS] = [_predictions(view.challenger, vectors, told, doubted, view.definition)]
     seen = emitted[PREDICTIONS][0].columns
     if quarantined is not None:
-        sound = pa.array(~quarantined)
-        values, seen = values.filter(sound), seen.filter(sound)
+        values, seen = filtered(values, ~quarantined), filtered(seen, ~quarantined)
     if seen.num_rows:
         _count(batch, rows, values, seen, view.definition)
     return Step(emitted=emitted)
@@ -184,9 +182,7 @@ def _unexplained(count: int) -> pa.ListArray:
 def _ids(version: Version, vectors: pa.RecordBatch) -> pa.Array:
     """Return the ids of first-revision predictions (DESIGN 5: UUIDv5 over all that decides them)."""
     decided = [vectors[name] for name in ("pipeline_digest", "feature_view_version", "event_id")]
-    parts = [as_type(column, pa.string()) for column in (*decided, *vectors["origin"].flatten())]
-    names = pc.binary_join_element_wise(*parts, pa.scalar("0"), "/")
-    return derived_ids(f"prediction/{version.digest}/", names)
+    return derived_ids(("prediction", version.digest), [*decided, *vectors["origin"].flatten()], "0")
 
 
 def _count(

@@ -20,9 +20,10 @@ from headrace.contracts.arrow import spans
 from headrace.contracts.kernel import kernel
 
 Bytes = npt.NDArray[np.uint8]
-_CONTEXT = 256  # bytes; more than any of OpenSSL's hash states takes
+_CONTEXT = 128  # bytes; more than any of OpenSSL's hash states takes
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
-_UUID = (8, 4, 4, 4, 12)  # digits between the dashes of a UUID
+# Where the bytes of a UUID stand in its text.
+_UUID = np.array([0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34], np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,15 @@ def _found(name: str) -> _Functions | None:
 
 @kernel
 def _each(
-    init: Any, update: Any, final: Any, prefix: Bytes, data: Bytes, bounds: Any, skip: Any, context: Bytes, out: Bytes
+    init: Any, update: Any, final: Any, prefix: Bytes, data: Bytes, bounds: Any, skip: Any, begun: Bytes, context: Bytes,
+    out: Bytes,
 ) -> None:  # fmt: skip
+    call(init, begun.ctypes.data, 0, 0)
+    call(update, begun.ctypes.data, prefix.ctypes.data, len(prefix))
     for n in range(len(out)):
         begin = bounds[n] + skip
-        call(init, context.ctypes.data, 0, 0)
-        call(update, context.ctypes.data, prefix.ctypes.data, len(prefix))
+        for place in range(len(begun)):  # OpenSSL's states hold no pointers
+            context[place] = begun[place]
         call(update, context.ctypes.data, data.ctypes.data + begin, bounds[n + 1] - begin)
         call(final, out[n].ctypes.data, context.ctypes.data, 0)
 
@@ -109,24 +113,25 @@ def _digests(name: str, plain: Any, size: int, texts: pa.Array, prefix: bytes, s
             whole.update(view[bounds[n] + skip : bounds[n + 1]])
             out[n] = np.frombuffer(whole.digest(), np.uint8)
         return out
-    begin, context = np.frombuffer(prefix, np.uint8), np.empty(_CONTEXT, np.uint8)
-    _each(functions.init, functions.update, functions.final, begin, data, bounds, skip, context, out)
+    begin, (begun, context) = np.frombuffer(prefix, np.uint8), np.zeros((2, _CONTEXT), np.uint8)
+    _each(functions.init, functions.update, functions.final, begin, data, bounds, skip, begun, context, out)
     return out
 
 
 @kernel
-def _hex(digests: Bytes, digits: Bytes, out: Bytes) -> None:
+def _hex(digests: Bytes, digits: Bytes, places: Bytes, out: Bytes) -> None:
+    """Write the digits of each byte to its place in the row."""
     for n in range(digests.shape[0]):
-        for place in range(digests.shape[1]):
-            out[n, 2 * place] = digits[digests[n, place] >> 4]
-            out[n, 2 * place + 1] = digits[digests[n, place] & 15]
+        for byte in range(len(places)):
+            out[n, places[byte]] = digits[digests[n, byte] >> 4]
+            out[n, places[byte] + 1] = digits[digests[n, byte] & 15]
 
 
 def hexed(digests: Bytes) -> Bytes:
     """Return digests in hexadecimal, a row each."""
     rows, size = digests.shape
     out = np.empty((rows, 2 * size), np.uint8)
-    _hex(digests, _HEX, out)
+    _hex(digests, _HEX, np.arange(0, 2 * size, 2, dtype=np.uint8), out)
     return out
 
 
@@ -135,11 +140,8 @@ def uuids(digests: Bytes) -> Bytes:
     kept = digests[:, :16].copy()
     kept[:, 6] = (kept[:, 6] & 0x0F) | 0x50
     kept[:, 8] = (kept[:, 8] & 0x3F) | 0x80
-    digits, out = hexed(kept), np.full((len(kept), 36), ord("-"), np.uint8)
-    at = 0
-    for width in _UUID:
-        out[:, at : at + width] = digits[:, :width]
-        at, digits = at + width + 1, digits[:, width:]
+    out = np.full((len(kept), 36), ord("-"), np.uint8)
+    _hex(kept, _HEX, _UUID, out)
     return out
 
 

@@ -5,9 +5,11 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.bus import hashes
 from headrace.bus.service import Batch, Emit, Refused
+from headrace.contracts.arrow import as_type, only
 from headrace.contracts.topics import RECEIPTS, REJECTED, Topic
 
 NAMESPACE: UUID = uuid5(NAMESPACE_URL, "urn:headrace")
@@ -22,9 +24,15 @@ def derived_id(*parts: object) -> str:
     return str(uuid5(NAMESPACE, "/".join(map(str, parts))))
 
 
-def derived_ids(begin: str, rest: pa.Array) -> pa.Array:
-    """Return :func:`derived_id` of names that begin alike, one for each ``rest``."""
-    return hashes.texts(hashes.uuids(hashes.sha1(rest, NAMESPACE.bytes + begin.encode())))
+def derived_ids(begin: Sequence[str], columns: Sequence[pa.Array], end: str) -> pa.Array:
+    """Return :func:`derived_id` of each row: of parts with which all begin, the row's values, and one that ends all."""
+    shared, varied = list(begin), list(columns)
+    while len(varied) > 1 and (value := only(varied[0])) is not None:  # hashed once, not in every row
+        shared.append(str(value))
+        del varied[0]
+    names = pc.binary_join_element_wise(*(as_type(c, pa.string()) for c in varied), pa.scalar(end), "/")
+    prefix = "".join(f"{part}/" for part in shared)
+    return hashes.texts(hashes.uuids(hashes.sha1(names, NAMESPACE.bytes + prefix.encode())))
 
 
 def refusal_emits(refusals: Sequence[Refused], batch: Batch) -> dict[Topic, list[Emit]]:
@@ -43,10 +51,8 @@ def refusal_emits(refusals: Sequence[Refused], batch: Batch) -> dict[Topic, list
             "actual": list(refused.actual),
             "hint": [refused.hint] * len(rows),
         }
-        ids = [
-            derived_id(o["topic"], o["partition"], o["offset"], refused.rule)
-            for o in batch.lineage["origin"].take(pa.array(rows)).to_pylist()
-        ]
+        origins = batch.lineage["origin"].take(pa.array(rows, pa.int64())).flatten()
+        ids = derived_ids((), origins, refused.rule)
         emits[RECEIPTS].append(
             Emit("Receipt", pa.RecordBatch.from_pydict({"receipt_id": ids, **told}), cause=refused.rows)
         )
