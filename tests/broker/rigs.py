@@ -21,6 +21,7 @@ from headrace.bus.records import Outgoing
 from headrace.bus.registry import ConfluentRegistry
 from headrace.bus.runner import KafkaRunner
 from headrace.bus.schemas import MemoryRegistry, codec, record_schema
+from headrace.bus.scribe import Scribe
 from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.frame import frame
 from headrace.contracts.topics import (
@@ -114,14 +115,15 @@ class Rig(ABC):
         """Return a runner of a chain of services as one."""
 
     def fused_engine(self, chain, max_batch):
-        return FusedEngine([self.engine(s, max_batch) for s in chain])
+        scribe = Scribe(0)  # all that is written is encoded beside the handlers
+        return FusedEngine([self.engine(s, max_batch, scribe) for s in chain])
 
     @abstractmethod
     def settle(self, runners):
         """Run until nothing moves."""
 
-    def engine(self, service, max_batch):
-        return Engine(service, self.registry, self.artifacts, max_batch=max_batch)
+    def engine(self, service, max_batch, scribe=None):
+        return Engine(service, self.registry, self.artifacts, max_batch=max_batch, scribe=scribe)
 
     def say(self, said):
         self.append(encoded(self.encoder, said, self.definition))

@@ -18,6 +18,7 @@ from headrace.bus.observer import Said, encoded
 from headrace.bus.reading import first_of
 from headrace.bus.records import Incoming, Place
 from headrace.bus.schemas import MemoryRegistry, Registry, Schema
+from headrace.bus.scribe import AT_ONCE, Scribe
 from headrace.bus.service import Artifacts, Service
 from headrace.bus.skips import ORDER, proven
 from headrace.contracts.arrow import spans
@@ -106,7 +107,8 @@ def replay(
     log.partitions.update(plan.inputs)
     obeyed = proven(skip_orders(recording, layered), _rejections(recording, layered))
     needed = [s for s in in_order(services) if s.needed(plan.definition)]
-    engines = [Engine(s, layered, artifacts, max_batch=_BATCH, proven=obeyed) for s in needed]
+    scribe = Scribe(AT_ONCE)
+    engines = [Engine(s, layered, artifacts, max_batch=_BATCH, proven=obeyed, scribe=scribe) for s in needed]
     differ = _again(engines, recording, log, layered, plan)
     lanes = [lane for e in engines for (name, _), lane in e.lanes.items() if name == recording.pipeline]
     done = min((lane.progress.tick for lane in lanes), default=0)

@@ -109,6 +109,9 @@ class Typed:
     places: np.ndarray
     keys: pa.Array | None = None
 
+    def __len__(self) -> int:
+        return int(self.columns.num_rows)
+
     @cached_property
     def values(self) -> pa.BinaryArray:
         """Return the framed values."""

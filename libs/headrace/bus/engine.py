@@ -13,6 +13,7 @@ from headrace.bus.errors import BrokenRecordError
 from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming, Place
 from headrace.bus.schemas import Registry, codec, reading_schema
+from headrace.bus.scribe import Scribe
 from headrace.bus.service import Artifacts, Service
 from headrace.bus.skips import ORDER, Skip, Skips
 from headrace.bus.transaction import Transaction
@@ -36,13 +37,14 @@ class Engine(Turns):
         max_batch: int = 1_000,
         replica: tuple[int, int] = (0, 1),
         proven: Collection[Skip] | None = None,
+        scribe: Scribe | None = None,
     ) -> None:
         super().__init__(
             few=FEW if service.pace == "stream" else ALL,
             trickling=EVENTS in (i.topic for i in service.consumes),
         )
         self.service, self.registry, self._artifacts = service, registry, artifacts
-        self._encoder = Encoder(registry)
+        self._encoder, self._scribe = Encoder(registry), scribe or Scribe()
         self.max_batch, self._replica = max_batch, replica
         self.books: dict[str, Books] = {}
         self.lanes: dict[tuple[str, int], Lane] = {}
@@ -119,7 +121,7 @@ class Engine(Turns):
     def open_lane(self, pipeline: str, partition: int) -> Lane:
         """Make a lane, still empty."""
         books, definition = self.books[pipeline], self._definitions[pipeline]
-        lane = Lane(self.service, books, partition, definition, self._encoder, self._artifacts)
+        lane = Lane(self.service, books, partition, definition, self._encoder, self._artifacts, self._scribe)
         self.lanes[pipeline, partition] = lane
         return lane
 

@@ -1,7 +1,9 @@
 """One pipeline, one partition, one service: the order of work that makes every result a function of the log."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from headrace.bus.ledger import ledger_entry
 from headrace.bus.queues import Queue
 from headrace.bus.refusals import refusal_emits
 from headrace.bus.rows import Overlays, State
+from headrace.bus.scribe import Scribe
 from headrace.bus.service import Artifacts, Batch, Context, Emit, Row, Service, Step, Tick
 from headrace.bus.skips import refuse, stretch
 from headrace.bus.tickpace import control_batch
@@ -37,10 +40,11 @@ class Lane:
         definition: Definition,
         encoder: Encoder,
         artifacts: Artifacts,
+        scribe: Scribe | None = None,
     ) -> None:
         self.service, self.books, self.partition = service, books, partition
         self.pipeline = books.pipeline
-        self._encoder, self._artifacts = encoder, artifacts
+        self._encoder, self._artifacts, self._scribe = encoder, artifacts, scribe or Scribe()
         self._inputs, self._partitions = service.inputs(definition), definition.partitions
         self.states = {t.name: State(t) for t in service.tables}
         self.queues = [
@@ -53,6 +57,7 @@ class Lane:
         self._watched = [t.name() for t in (PIPELINES, *self._controls, *service.follows)]
         self.progress = Progress()
         self._saved = self.progress
+        self._digests: dict[str, Future[bytes]] = {}  # those of the open tick that are being made
         self._folds = Folds(books, service.follows)
         self._view: Any = None
         self._definition: Definition | None = None
@@ -98,12 +103,13 @@ class Lane:
 
     def seal(self, transaction: Transaction) -> None:
         """Write changed state, progress and offsets: the last thing before a commit."""
-        if self.progress == self._saved:
-            return
         for state in self.states.values():
             transaction.produced += entries(
                 self._encoder, self.changelog, self.partition, state.table, state.changed()
             )
+        self._settle()
+        if self.progress == self._saved:
+            return
         transaction.produced += entries(
             self._encoder, self.changelog, self.partition, PROGRESS, {"open": self.progress.row()}
         )
@@ -120,6 +126,7 @@ class Lane:
     def rollback(self) -> None:
         """Undo what the transaction did: state, queues and progress are as before it."""
         self.progress = self._saved
+        self._digests.clear()
         for part in self._parts():
             part.rollback()
 
@@ -208,6 +215,7 @@ class Lane:
         step = self.service.on_due(due, overlays, tick, self._view)
         overlays.apply()
         self._emit(step, None, transaction)
+        self._settle()
         raw_to = self._raw_cut(tick)
         entry = ledger_entry(self.service.name, self.partition, tick, self.progress, raw_to)
         self._produce(LEDGER, [Emit("LedgerEntry", entry)], None, transaction)
@@ -257,23 +265,34 @@ class Lane:
         name, parts = topic.name(self.pipeline), self._encoder.typed(topic, emits, batch, self._definition)
         if topic.moved:
             for place, moved in spread(parts, self._partitions):
-                transaction.produced.append(block(moved, place, self.progress.tick))
+                self._write(moved, place, transaction)
                 self._count(f"{name}/{place}", moved)
             return
         if parts and topic not in self.unwritten:
-            transaction.produced.append(block(parts, partition, self.progress.tick))
+            self._write(parts, partition, transaction)
         if topic in self.taps:
             self.taps[topic](parts)
         if topic is not LEDGER:
             self._count(name, parts)
 
+    def _write(self, parts: Sequence[Typed], partition: int, transaction: Transaction) -> None:
+        work = partial(block, parts, partition, self.progress.tick)
+        transaction.coming.append(self._scribe.do(sum(map(len, parts)), work))
+
     def _count(self, name: str, parts: Sequence[Typed]) -> None:
-        """Add what was written to the open tick's counts and digests."""
-        written = values(parts)
-        counts, digests = dict(self.progress.records_out), dict(self.progress.digests)
-        counts[name] = counts.get(name, 0) + len(written)
-        digests[name] = chain(digests.get(name, b""), written, SIZE)
-        self.progress = replace(self.progress, records_out=counts, digests=digests)
+        """Add what was written to the open tick's counts, and to its digests when that is done."""
+        rows, counts = sum(map(len, parts)), dict(self.progress.records_out)
+        counts[name] = counts.get(name, 0) + rows
+        self.progress = replace(self.progress, records_out=counts)
+        before = self._digests.get(name) or self.progress.digests.get(name, b"")
+        self._digests[name] = self._scribe.do(rows, partial(_digest, before, parts))
+
+    def _settle(self) -> None:
+        """Take the digests that are still being made."""
+        if self._digests:
+            made = {name: digest.result() for name, digest in self._digests.items()}
+            self.progress = replace(self.progress, digests=self.progress.digests | made)
+            self._digests.clear()
 
     def _every_row_ended(self, batch: Batch, step: Step) -> None:
         if batch.topic.scope == "control":
@@ -302,6 +321,12 @@ class Lane:
         except kind:
             return True
         return False
+
+
+def _digest(before: bytes | Future[bytes], parts: Sequence[Typed]) -> bytes:
+    """Extend a digest by the values of a topic's parts."""
+    digest = before if isinstance(before, bytes) else before.result()
+    return chain(digest, values(parts), SIZE)
 
 
 def _where(batch: Batch, row: int) -> str:

@@ -17,6 +17,7 @@ from headrace.bus.kafka import Going
 from headrace.bus.observer import KafkaObserver, Observer
 from headrace.bus.registry import ConfluentRegistry
 from headrace.bus.runner import KafkaRunner
+from headrace.bus.scribe import AT_ONCE, Scribe
 from headrace.bus.service import Service
 from headrace.bus.sharing import SharingRunner, only_one
 from headrace.contracts.topics import Topic
@@ -83,15 +84,16 @@ def run(
 def run_fused(services: Sequence[Service], *, lean: bool) -> None:
     """Run a chain of services as one until a signal; see :mod:`headrace.bus.fusion`."""
     settings, health, stop = _begin("+".join(s.name for s in services))
-    engine = FusedEngine([_engine(s, settings) for s in services], lean=lean)
+    scribe = Scribe(AT_ONCE)
+    engine = FusedEngine([_engine(s, settings, scribe) for s in services], lean=lean)
     runner = KafkaRunner(settings.bootstrap, engine)
     runner.start(stop.going)
     _pump(runner, health, stop.going)
 
 
-def _engine(service: Service, settings: Settings) -> Engine:
+def _engine(service: Service, settings: Settings, scribe: Scribe | None = None) -> Engine:
     registry, artifacts = ConfluentRegistry(settings.registry_url), open_store(settings.home)
-    return Engine(service, registry, artifacts, max_batch=settings.max_batch)
+    return Engine(service, registry, artifacts, max_batch=settings.max_batch, scribe=scribe)
 
 
 def _pump(runner: KafkaRunner, health: Health, going: Going) -> None:

@@ -1,6 +1,7 @@
 """The transaction that ties what is written to offsets and state."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from headrace.bus.blocks import Block
@@ -12,13 +13,20 @@ class Transaction:
     """Everything that becomes visible at once: records, and the offsets of the inputs they came from.
 
     ``offsets`` are by service, topic and partition. ``tails`` name the services that have taken all that the
-    transaction writes to a topic's partition: their offset is the end of it, once it has been written.
+    transaction writes to a topic's partition: their offset is the end of it, once it has been written. What is
+    ``coming`` is behind what was produced.
     """
 
     produced: list[Block] = field(default_factory=list)
     offsets: dict[tuple[str, str, int], int] = field(default_factory=dict)
     tails: dict[Place, str] = field(default_factory=dict)
     rows: int = 0
+    coming: list[Future[Block]] = field(default_factory=list)
+
+    def settle(self) -> None:
+        """Take what is still being encoded; raise what its encoding raised."""
+        self.produced += [block.result() for block in self.coming]
+        self.coming.clear()
 
     def records(self) -> Iterator[Outgoing]:
         """Yield what is written, record by record."""

@@ -85,6 +85,7 @@ class Turns(ABC):
         for key in self._working:
             self._seal(key, transaction)
             self._turn[key] = self._count
+        transaction.settle()
         return transaction if self._working else None
 
     def rest(self, transaction: Transaction, took: float) -> float:

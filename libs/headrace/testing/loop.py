@@ -18,6 +18,7 @@ from headrace.bus.observer import Observer, Said, encoded
 from headrace.bus.provision import stage_names
 from headrace.bus.records import Incoming, Outgoing
 from headrace.bus.schemas import MemoryRegistry, Registry, Schema, codec, record_schema
+from headrace.bus.scribe import Scribe
 from headrace.bus.service import Artifacts, Service
 from headrace.bus.transaction import Transaction
 from headrace.contracts.arrow import arrow_schema
@@ -115,7 +116,7 @@ class MemoryLoop:
             self._raw_schema(record)
         self._encoder = Encoder(self.registry)
         self._mischief = mischief or Mischief(0)
-        self._max_batch = max_batch
+        self._max_batch, self._scribe = max_batch, Scribe(0)
         self._seen: dict[tuple[str, int], int] = {}
         self._done: dict[str, int] = {}
         self._step = -1
@@ -202,12 +203,12 @@ class MemoryLoop:
         self._services += [None] if fused else []
         self.runners = [self._runner(s) for s in self._services]
 
-    def _engine(self, service: Service) -> Engine:
-        return Engine(service, self.registry, self.artifacts, max_batch=self._max_batch)
+    def _engine(self, service: Service, scribe: Scribe | None = None) -> Engine:
+        return Engine(service, self.registry, self.artifacts, max_batch=self._max_batch, scribe=scribe)
 
     def _runner(self, service: Service | None) -> MemoryRunner:
         """Return a new replica of a service; of the fused chain, for None."""
-        chain = [self._engine(member) for member in self._fused]
+        chain = [self._engine(member, self._scribe) for member in self._fused]
         engine = self._engine(service) if service else FusedEngine(chain, lean=self._lean)
         return MemoryRunner(self.log, engine, most=self._mischief.reads, abort=self._mischief.aborts)
 

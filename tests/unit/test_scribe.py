@@ -1,0 +1,39 @@
+"""The scribe: one piece of work after the other, whoever does it."""
+
+from threading import Event, get_ident
+
+import pytest
+
+from headrace.bus.scribe import Scribe
+
+HERE = get_ident()
+
+
+def test_little_is_done_at_once_and_much_beside():
+    scribe = Scribe(10)
+    assert scribe.do(10, get_ident).result() == HERE
+    assert scribe.do(11, get_ident).result() != HERE
+    assert scribe.do(10, get_ident).result() == HERE
+
+
+def test_without_a_number_all_is_done_at_once():
+    assert Scribe().do(1_000_000, get_ident).result() == HERE
+
+
+def test_little_does_not_overtake_much():
+    scribe, done, go = Scribe(10), [], Event()
+    scribe.do(11, lambda: (go.wait(), done.append("much")))
+    behind = scribe.do(1, lambda: done.append("little"))
+    assert not done
+    go.set()
+    behind.result()
+    assert done == ["much", "little"]
+
+
+def test_what_goes_wrong_beside_is_raised_by_who_asks():
+    def wrong():
+        raise ValueError("does not fit")
+
+    told = Scribe(0).do(1, wrong)
+    with pytest.raises(ValueError, match="does not fit"):
+        told.result()
