@@ -61,6 +61,19 @@ class Fenced(Transactions):
         super().offsets(transaction)
 
 
+class Halved(Transactions):
+    """Every second transaction breaks off amid its records."""
+
+    calls = 0
+
+    def send(self, transaction):
+        self.calls += 1
+        if self.calls % 2:
+            self._send(transaction.produced[0])
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT, "the broker went away"))
+        super().send(transaction)
+
+
 class Stuck(Transactions):
     """Every second send of offsets hands over its request to nobody, and never returns."""
 
@@ -104,8 +117,12 @@ def every_row_ended_once(rig, raw):
     assert rig.committed(INGESTION, EVENTS) == raw
 
 
-@pytest.mark.parametrize("kind", [Answerless, Unasked, Late, Fenced, Stuck], ids=lambda k: k.__name__)
-def test_each_row_ends_once_and_each_tick_closes_once(kind, broker, monkeypatch):
+@pytest.mark.parametrize(
+    "little", [0, 1_000], ids=["beside", "here"]
+)  # rows up to which records are sent here
+@pytest.mark.parametrize("kind", [Answerless, Unasked, Late, Fenced, Halved, Stuck], ids=lambda k: k.__name__)
+def test_each_row_ends_once_and_each_tick_closes_once(kind, little, broker, monkeypatch):
+    monkeypatch.setattr(transactions, "AT_ONCE", little)
     monkeypatch.setattr(transactions, "STUCK", -2.0)  # a call counts as stuck after a second
     monkeypatch.setattr(runner_module, "RECENT", 1)  # which is never where the progress stands
     with closing(KafkaRig(fresh_name(), broker)) as rig:

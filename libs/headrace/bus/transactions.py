@@ -28,6 +28,7 @@ from headrace.bus.blocks import Block
 from headrace.bus.failpoints import planned, reach
 from headrace.bus.identity import Notes
 from headrace.bus.kafka import Going, always, fence, producer, send, send_block
+from headrace.bus.scribe import AT_ONCE
 from headrace.bus.transaction import Transaction
 from headrace.bus.watched import StuckError, Watched
 
@@ -62,7 +63,7 @@ class Transactions:
         self._bootstrap, self._id, self._group = bootstrap, transactional_id, group
         self._slice, self._settings = slice_seconds, settings
         self._going: Going = always
-        self.meanwhile: Callable[[], object] | None = None  # what is done while the broker ends a transaction
+        self.meanwhile: Callable[[], object] | None = None  # what is done while others work for a transaction
         self._late, self._failures = False, 0
         self._watched = Watched()
         self._ends: dict[tuple[str, int], int] = {}
@@ -87,7 +88,7 @@ class Transactions:
         asked = False
         try:
             self.begin()
-            self.send(transaction)
+            self._send_all(transaction)
             self.offsets(transaction)
             asked = True
             self.commit()
@@ -123,6 +124,14 @@ class Transactions:
                 self.producer.flush(1)
                 reach("mid-produce")
             self._send(block.cut(half, len(block)), last=n in lasts)
+
+    def _send_all(self, transaction: Transaction) -> None:
+        """Hand over the records; where they are many, beside what is to be done meanwhile."""
+        work = partial(self.send, transaction)
+        if transaction.rows > AT_ONCE:
+            self._watched.call(work, None, self.meanwhile)
+        else:
+            work()
 
     def _send(self, block: Block, *, last: bool = False) -> None:
         """Hand over a block; where it holds the ``last`` record of a tail, we want to hear of its delivery."""

@@ -22,12 +22,15 @@ class Watched:
         self._thread: threading.Thread | None = None
 
     def call(
-        self, work: Callable[[], object], patience: float, meanwhile: Callable[[], object] | None = None
+        self,
+        work: Callable[[], object],
+        patience: float | None,
+        meanwhile: Callable[[], object] | None = None,
     ) -> None:
         """Do ``work``, and ``meanwhile`` something else here; the errors of both are raised here.
 
         Raises:
-            StuckError: after ``patience`` seconds; this object is then of no more use.
+            StuckError: after ``patience`` seconds, if there is an end to it; this object is then of no more use.
         """
         if self._thread is None:
             self._thread = threading.Thread(target=self._serve, name="kafka-calls", daemon=True)
@@ -39,11 +42,11 @@ class Watched:
         finally:
             self._end(patience)
 
-    def _end(self, patience: float) -> None:
+    def _end(self, patience: float | None) -> None:
         try:
             error = self._ends.get(timeout=patience)
         except queue.Empty:
-            raise StuckError(f"a call of the Kafka client has not returned for {patience:.0f} s") from None
+            raise StuckError(f"a call of the Kafka client has not returned for {patience} s") from None
         if error is not None:
             raise error
 
