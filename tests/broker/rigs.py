@@ -203,11 +203,15 @@ class KafkaRig(Rig):
 
     def create(self):
         """Create the topics; the control topics anew, so that no engine opens the pipeline of another check."""
-        names = [t.name(self.definition.name) for t in (*PIPELINE_TOPICS, *CONTROL_TOPICS)]
-        names += [changelog(s.name, self.definition.name) for s in self.services]
+        controls = [t.name() for t in CONTROL_TOPICS]
+        own = [t.name(self.definition.name) for t in PIPELINE_TOPICS]
+        own += [changelog(s.name, self.definition.name) for s in self.services]
         self._admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        self.forget(names)
-        _done(self._admin.create_topics([NewTopic(n, 1, 1) for n in names]))
+        self.forget([*controls, *own])
+        new = [NewTopic(n, 1, 1) for n in controls] + [
+            NewTopic(n, self.definition.partitions, 1) for n in own
+        ]
+        _done(self._admin.create_topics(new))
 
     def forget(self, names):
         """Delete those of the topics that there are."""

@@ -6,13 +6,13 @@ from threading import Event
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from conformance import orders
-from rigs import INGESTION, AbortingRunner, KafkaRig, fresh_name, never
+from rigs import DATA_PLANE, INGESTION, AbortingRunner, KafkaRig, fresh_name, never
 
 from headrace.bus import runner as runner_module
 from headrace.bus import transactions
 from headrace.bus.errors import ReplacedError
 from headrace.bus.transactions import FAILURES, Transactions
-from headrace.contracts.topics import EVENTS, LEDGER, REJECTED, VALIDATED
+from headrace.contracts.topics import EVENTS, LEDGER, PREDICTIONS, REJECTED, VALIDATED
 
 pytestmark = pytest.mark.broker
 
@@ -62,16 +62,15 @@ class Fenced(Transactions):
 
 
 class Halved(Transactions):
-    """Every second transaction breaks off amid its records."""
+    """Some transactions break off amid their records."""
 
     calls = 0
 
-    def send(self, transaction):
+    def _send(self, block, *, last=False):
         self.calls += 1
-        if self.calls % 2:
-            self._send(transaction.produced[0])
+        if self.calls in {2, 5, 11, 23, 47}:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT, "the broker went away"))
-        super().send(transaction)
+        super()._send(block, last=last)
 
 
 class Stuck(Transactions):
@@ -104,11 +103,12 @@ class Overslept(Transactions):
         self.asleep()
 
 
-def run_with(kind, rig):
+def run_with(kind, rig, *, fused=False):
     class Runner(AbortingRunner):
         transactions_class = kind
 
-    return rig.started(Runner(rig.bootstrap, rig.engine(INGESTION, 7)), never)
+    engine = rig.fused_engine(DATA_PLANE[:3], 7) if fused else rig.engine(INGESTION, 7)
+    return rig.started(Runner(rig.bootstrap, engine), never)
 
 
 def every_row_ended_once(rig, raw):
@@ -117,16 +117,15 @@ def every_row_ended_once(rig, raw):
     assert rig.committed(INGESTION, EVENTS) == raw
 
 
-@pytest.mark.parametrize(
-    "little", [0, 1_000], ids=["beside", "here"]
-)  # rows up to which records are sent here
+# How records are sent: by the runner, by another thread, by the runner of a fused chain.
+@pytest.mark.parametrize("way", ["here", "beside", "fused"])
 @pytest.mark.parametrize("kind", [Answerless, Unasked, Late, Fenced, Halved, Stuck], ids=lambda k: k.__name__)
-def test_each_row_ends_once_and_each_tick_closes_once(kind, little, broker, monkeypatch):
-    monkeypatch.setattr(transactions, "AT_ONCE", little)
+def test_each_row_ends_once_and_each_tick_closes_once(kind, way, broker, monkeypatch):
+    monkeypatch.setattr(transactions, "AT_ONCE", 0 if way == "beside" else 1_000)
     monkeypatch.setattr(transactions, "STUCK", -2.0)  # a call counts as stuck after a second
     monkeypatch.setattr(runner_module, "RECENT", 1)  # which is never where the progress stands
     with closing(KafkaRig(fresh_name(), broker)) as rig:
-        runner = run_with(kind, rig)
+        runner = run_with(kind, rig, fused=way == "fused")
         rig.append(rig.events(orders(0, 20)))
         rig.settle([runner])
         rig.tick(1, 20)  # nothing but the close of a tick: a transaction without offsets
@@ -135,7 +134,10 @@ def test_each_row_ends_once_and_each_tick_closes_once(kind, little, broker, monk
         rig.append(rig.events(orders(20, 10)))
         rig.settle([runner])
         every_row_ended_once(rig, 30)
-        assert [(e["tick"], e["records_in"]) for e in rig.rows(LEDGER)] == [(1, 20), (2, 0)]
+        entries = [e for e in rig.rows(LEDGER) if e["service"] == "ingestion"]
+        assert [(e["tick"], e["records_in"]) for e in entries] == [(1, 20), (2, 0)]
+        scored = [r["origin"]["offset"] for r in rig.rows(PREDICTIONS)]
+        assert sorted(scored) == (list(range(30)) if way == "fused" else [])
 
 
 def test_a_replica_that_was_replaced_stops_and_writes_nothing(broker):
