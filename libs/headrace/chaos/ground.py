@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from headrace.bus.service import Service
 from headrace.contracts.topics import EVENTS
 from headrace.local.settings import Settings
 from headrace.pipeline.definition import Definition
-from headrace.testing.broker import PARTS, await_part, free_ports
+from headrace.testing.broker import PARTS, await_part, free_ports, start_part
 
 
 class Ground:
@@ -28,8 +27,7 @@ class Ground:
 
     def start(self, definition: Definition, services: Sequence[Service]) -> None:
         """Start both and register the pipeline with these services as its stages."""
-        for part in PARTS:
-            self._start(part)
+        self._parts = {part: start_part(part, self.settings) for part in PARTS}
         for part, process in self._parts.items():
             await_part(part, process, self.settings)
         registry = ConfluentRegistry(self.settings.registry_url)
@@ -45,7 +43,7 @@ class Ground:
         broker = self._parts["kafka"]
         broker.kill()
         broker.wait()
-        self._start("kafka")
+        self._parts["kafka"] = start_part("kafka", self.settings)
 
     def stop_broker(self, seconds: float) -> None:
         """Stop the broker for a while, as a machine that hangs."""
@@ -59,10 +57,3 @@ class Ground:
         for part in self._parts.values():
             part.kill()
             part.wait()
-
-    def _start(self, part: str) -> None:
-        command = [sys.executable, "-m", f"headrace.local.{part}"]
-        with (self.settings.home / f"{part}.log").open("ab") as log:
-            self._parts[part] = subprocess.Popen(
-                command, env=self.settings.environment(), stdout=log, stderr=subprocess.STDOUT
-            )

@@ -70,6 +70,13 @@ def _attempt(stack: ExitStack, parts: tuple[str, ...], more: Mapping[str, Any]) 
 _ANSWERS = {"kafka": kafka_answers, "registry": registry_answers}
 
 
+def start_part(part: str, settings: Settings) -> subprocess.Popen[bytes]:
+    """Start ``part`` ("kafka" or "registry") as a process whose log grows in its home, and return at once."""
+    command = [sys.executable, "-m", f"headrace.local.{part}"]
+    with (settings.home / f"{part}.log").open("ab") as log:
+        return subprocess.Popen(command, env=settings.environment(), stdout=log, stderr=subprocess.STDOUT)
+
+
 def await_part(part: str, process: subprocess.Popen[bytes], settings: Settings) -> None:
     """Return when ``part`` ("kafka" or "registry") answers.
 
@@ -107,9 +114,7 @@ def _is_free(port: int) -> bool:
 
 @contextmanager
 def _running(part: str, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", f"headrace.local.{part}"]
-    with (settings.home / f"{part}.log").open("wb") as log:
-        process = subprocess.Popen(command, env=settings.environment(), stdout=log, stderr=subprocess.STDOUT)
+    process = start_part(part, settings)
     try:
         yield process
     finally:
