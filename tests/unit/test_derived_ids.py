@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from headrace.bus.refusals import derived_id, derived_ids
-from headrace.contracts.arrow import only
 
 ROWS = some.lists(
     some.tuples(some.sampled_from(["a", "b/c", ""]), some.integers(0, 1), some.text(max_size=5))
@@ -17,9 +16,3 @@ def test_the_ids_of_columns_are_those_of_their_rows(rows, begin):
     texts, numbers, names = zip(*rows, strict=True) if rows else ((), (), ())
     columns = [pa.array(texts, pa.string()), pa.array(numbers, pa.int32()), pa.array(names, pa.string())]
     assert derived_ids(begin, columns, "0").to_pylist() == [derived_id(*begin, *row, "0") for row in rows]
-
-
-@given(some.lists(some.one_of(some.none(), some.integers(0, 1))))
-def test_a_value_is_shared_when_every_row_has_it(values):
-    shared = set(values) if None not in values else set()
-    assert only(pa.array(values, pa.int64())) == (shared.pop() if len(shared) == 1 else None)

@@ -44,7 +44,7 @@ class Engine(Turns):
             trickling=EVENTS in (i.topic for i in service.consumes),
         )
         self.service, self.registry, self._artifacts = service, registry, artifacts
-        self._encoder, self._scribe = Encoder(registry), scribe or Scribe()
+        self._encoder, self._scribe = Encoder(registry), scribe
         self.max_batch, self._replica = max_batch, replica
         self.books: dict[str, Books] = {}
         self.lanes: dict[tuple[str, int], Lane] = {}

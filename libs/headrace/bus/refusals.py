@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from headrace.bus import hashes
 from headrace.bus.service import Batch, Emit, Refused
-from headrace.contracts.arrow import as_type, only
+from headrace.contracts.arrow import as_type
 from headrace.contracts.topics import RECEIPTS, REJECTED, Topic
 
 NAMESPACE: UUID = uuid5(NAMESPACE_URL, "urn:headrace")
@@ -26,12 +26,8 @@ def derived_id(*parts: object) -> str:
 
 def derived_ids(begin: Sequence[str], columns: Sequence[pa.Array], end: str) -> pa.Array:
     """Return :func:`derived_id` of each row: of parts with which all begin, the row's values, and one that ends all."""
-    shared, varied = list(begin), list(columns)
-    while len(varied) > 1 and (value := only(varied[0])) is not None:  # hashed once, not in every row
-        shared.append(str(value))
-        del varied[0]
-    names = pc.binary_join_element_wise(*(as_type(c, pa.string()) for c in varied), pa.scalar(end), "/")
-    prefix = "".join(f"{part}/" for part in shared)
+    names = pc.binary_join_element_wise(*(as_type(c, pa.string()) for c in columns), pa.scalar(end), "/")
+    prefix = "".join(f"{part}/" for part in begin)
     return hashes.texts(hashes.uuids(hashes.sha1(names, NAMESPACE.bytes + prefix.encode())))
 
 

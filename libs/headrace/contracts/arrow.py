@@ -7,7 +7,6 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headrace.contracts.shape import AVRO, MICROS, MISSING, Field, Shape, record_shape
 
@@ -122,13 +121,6 @@ def same(value: Any, count: int, kind: pa.DataType | None = None) -> pa.Array:
 
 # Making a scalar costs more than a short column of it.
 _scalar = lru_cache(maxsize=1_024, typed=True)(pa.scalar)
-
-
-def only(column: pa.Array) -> Any:
-    """Return the value that all rows have, or None where there is no such value."""
-    if not len(column) or column.null_count or column[-1] != column[0]:
-        return None
-    return column[0].as_py() if pc.all(pc.equal(column, column[0])).as_py() else None
 
 
 def taken(columns: Columns, rows: npt.NDArray[np.int64]) -> Columns:
