@@ -19,7 +19,8 @@ from headrace.bus.books import Books
 from headrace.bus.changelog import PROGRESS, Progress, entries
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import Engine
-from headrace.bus.kafka import parts, producer, send_block
+from headrace.bus.inbox import read_columns
+from headrace.bus.kafka import producer, send_block
 from headrace.bus.lane import Lane
 from headrace.bus.registry import ConfluentRegistry
 from headrace.bus.run import COLLECT
@@ -70,8 +71,8 @@ def measured(settings: Settings, keys: int, times: int) -> tuple[float, float]:
             send_block(writer, block)
         writer.commit_transaction(30)
     began, worked = time.perf_counter(), time.process_time()
-    for records, _ in parts(settings.bootstrap, lane.changelog, 0):
-        engine.restore(lane, records)
+    for found in read_columns(settings.bootstrap, lane.changelog, 0):
+        engine.restore(lane, found)
     took, worked = time.perf_counter() - began, time.process_time() - worked
     held = lane.states[SERVICE.tables[0].name].all()
     assert held == sorted(rows(keys)), "the state is not what was written"  # noqa: S101 -- a bench checks its output

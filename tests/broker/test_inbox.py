@@ -6,7 +6,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from headrace.bus import native
 from headrace.bus.arrivals import Arrivals, Told, by_place
-from headrace.bus.inbox import Inbox
+from headrace.bus.inbox import Inbox, read_columns
 from headrace.bus.kafka import consumer, producer, send
 from headrace.bus.records import Outgoing
 
@@ -101,6 +101,12 @@ def test_records_come_whole_and_in_order_with_the_ends_of_their_partitions(broke
     reader.inbox.look_ahead()
     reader.until(lambda: sum(map(len, reader.parts)) == 2 * COUNT)
     assert bare(reader.held()) == wanted(topic, 0, 2 * COUNT)
+
+
+def test_a_partition_is_read_to_its_end_now(broker, topic):
+    written(broker, topic, 0, COUNT)
+    parts = [part for p in range(PARTITIONS) for part in read_columns(broker.bootstrap, topic, p)]
+    assert bare(by_place(parts)) == wanted(topic, 0, COUNT)
 
 
 def test_what_was_taken_ahead_of_a_partition_that_goes_is_not_given(broker, topic, reader):

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.bus.arrivals import arrivals
 from headrace.bus.books import Books
 from headrace.bus.changelog import FEW, PROGRESS, Progress, entries, read
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import Engine
+from headrace.bus.errors import BrokenRecordError
 from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming
 from headrace.bus.schemas import MemoryRegistry
@@ -74,7 +76,7 @@ def test_the_bytes_of_a_row_do_not_depend_on_how_many_rows_go_with_it(few):
 @pytest.mark.parametrize("rows", [ROWS, PLAIN, ROWS | PLAIN])
 def test_rows_come_back_with_their_nulls(rows):
     registry = MemoryRegistry()
-    assert unpacked(read(written(registry, MIXED, rows), [MIXED], registry)) == {"mixed": rows}
+    assert unpacked(read(arrivals(written(registry, MIXED, rows)), [MIXED], registry)) == {"mixed": rows}
 
 
 def unpacked(found):
@@ -89,7 +91,7 @@ def unpacked(found):
 
 def test_whole_numbers_in_lists_come_back_packed():
     registry = MemoryRegistry()
-    found = read(written(registry, MIXED, PLAIN), [MIXED], registry)
+    found = read(arrivals(written(registry, MIXED, PLAIN)), [MIXED], registry)
     assert found["mixed"]["g"] == (2, array("q", [2, 3]), "y", b"z")
 
 
@@ -97,12 +99,31 @@ def test_the_last_record_of_a_key_stands_and_may_be_a_tombstone():
     registry = MemoryRegistry()
     log = written(registry, MIXED, PLAIN)
     log += written(registry, MIXED, {"f": None, "g": PLAIN["f"]})
-    assert unpacked(read(log, [MIXED], registry)) == {"mixed": {"f": None, "g": PLAIN["f"]}}
+    assert unpacked(read(arrivals(log), [MIXED], registry)) == {"mixed": {"f": None, "g": PLAIN["f"]}}
 
 
 def test_a_table_that_the_service_no_longer_has_is_left_out():
     registry = MemoryRegistry()
-    assert read(written(registry, MIXED, PLAIN), [], registry) == {}
+    assert read(arrivals(written(registry, MIXED, PLAIN)), [], registry) == {}
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"rotten", b"\0\0\0\x23\x29\x02"], ids=["empty", "unframed", "unknown"]
+)
+def test_a_row_that_nobody_can_decode_is_named(value):
+    registry = MemoryRegistry()
+    log = written(registry, MIXED, PLAIN)
+    log.append(Incoming("log", 0, 7, b"mixed/f", value))
+    with pytest.raises(BrokenRecordError, match="log/0@7"):
+        read(arrivals(log), [MIXED], registry)
+
+
+def test_a_row_that_is_cut_short_is_named():
+    registry = MemoryRegistry()
+    log = written(registry, MIXED, PLAIN)
+    log.append(log[1]._replace(offset=7, value=log[1].value[:-1]))
+    with pytest.raises(BrokenRecordError, match="log/0@7"):
+        read(arrivals(log), [MIXED], registry)
 
 
 def test_a_lane_is_the_same_whether_its_changelog_comes_whole_or_in_parts():
@@ -123,5 +144,5 @@ def restored(registry, parts):
     engine = Engine(SERVICE, registry, MemoryArtifacts())
     lane = Lane(SERVICE, Books("p"), 0, SHOP, Encoder(registry), MemoryArtifacts())
     for part in parts:
-        engine.restore(lane, part)
+        engine.restore(lane, arrivals(part))
     return lane

@@ -12,6 +12,7 @@ import pyarrow as pa
 from confluent_kafka import KafkaError
 
 from headrace.bus.records import Headers, Incoming, Place
+from headrace.contracts.arrow import taken
 
 Ints = npt.NDArray[np.int64]
 _PLACE = itemgetter(0, 1)
@@ -83,6 +84,13 @@ class Arrivals:
         keys, values = self.keys[start:stop], self.values[start:stop]
         return replace(
             self, offsets=self.offsets[start:stop], keys=keys, values=values, headers=self.headers[start:stop]
+        )
+
+    def take(self, rows: Ints) -> "Arrivals":
+        """Return some records, in the order given."""
+        keys, values = taken(self.keys, rows), taken(self.values, rows)
+        return replace(
+            self, offsets=self.offsets[rows], keys=keys, values=values, headers=self.headers.take(rows)
         )
 
     def between(self, start: int, end: int | None) -> "Arrivals":

@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.bus.arrivals import Arrivals, Ints
 from headrace.bus.blocks import Block
 from headrace.bus.encode import Encoder, Writer
-from headrace.bus.records import Incoming
+from headrace.bus.errors import BrokenRecordError
 from headrace.bus.schemas import Registry, Schema, codec
 from headrace.bus.service import Row, Table
-from headrace.contracts.arrow import avro_schema
-from headrace.contracts.frame import SIZE, header, unframe
+from headrace.contracts.arrow import absent, avro_schema, filled, spans
+from headrace.contracts.frame import SIZE, UNFRAMED, header, schema_ids
 from headrace.contracts.plain import PlainCodec
 
 _NUMBERS = pa.list_(pa.int64())
@@ -148,31 +149,51 @@ def _keys(table: Table, keys: Collection[str]) -> pa.Array:
     return pc.binary_join_element_wise(table.name, pa.array(list(keys), pa.string()), "/").view(pa.binary())
 
 
-def read(
-    messages: Sequence[Incoming], tables: Sequence[Table], registry: Registry
-) -> dict[str, dict[str, Row | None]]:
-    """Return rows by table and key, folded so that the last record of each key stands; None is a tombstone."""
-    latest = {m.key or b"": m.value for m in messages}
-    groups: dict[tuple[bytes, bytes], tuple[list[str], list[bytes]]] = {}
-    found: dict[str, dict[str, Row | None]] = {}
-    for whole, value in latest.items():
-        name, _, key = whole.partition(b"/")
-        if value is None:
-            found.setdefault(name.decode(), {})[key.decode()] = None
-            continue
-        place = (name, value[:SIZE])
-        if place not in groups:
-            groups[place] = ([], [])
-        keys, values = groups[place]
-        keys.append(key.decode())
-        values.append(value)
-    known = {t.name.encode(): t for t in (*tables, PROGRESS)}
-    for (name, head), (keys, values) in groups.items():
-        schema = registry.schema(unframe(head)[0])
-        if name in known and schema is not None:
-            rows = _rows(codec(schema).decode(values, SIZE).columns, known[name])
-            found.setdefault(known[name].name, {}).update(zip(keys, rows, strict=True))
-    return found
+def read(found: Arrivals, tables: Sequence[Table], registry: Registry) -> dict[str, dict[str, Row | None]]:
+    """Return rows by table and key, folded so that the last record of each key stands; None is a tombstone.
+
+    Raises:
+        BrokenRecordError: naming the first record of a table that cannot be decoded.
+    """
+    last = found.take(_lasts(filled(found.keys, b"")))
+    held = {table.name: _table_rows(last, table, registry) for table in (*tables, PROGRESS)}
+    return {name: rows for name, rows in held.items() if rows}
+
+
+def _lasts(keys: pa.BinaryArray) -> Ints:
+    """Return where the last record of each key stands, in the order of the log."""
+    encoded = keys.dictionary_encode()
+    places = np.empty(len(encoded.dictionary), np.int64)
+    # Where a key comes again, the later place stays.
+    places[encoded.indices.to_numpy()] = np.arange(len(keys))
+    return np.sort(places)
+
+
+def _table_rows(last: Arrivals, table: Table, registry: Registry) -> dict[str, Row | None]:
+    prefix = f"{table.name}/"
+    own = last.take(np.flatnonzero(pc.starts_with(last.keys, prefix)))
+    keys = [key[len(prefix) :] for key in own.keys.cast(pa.string()).to_pylist()]
+    rows: dict[str, Row | None] = dict.fromkeys(keys)
+    ids = schema_ids(*spans(own.values))
+    for schema_id in np.unique(ids[~absent(own.values)]).tolist():
+        places = np.flatnonzero(ids == schema_id)
+        columns = _decoded(own.take(places), None if schema_id == UNFRAMED else registry.schema(schema_id))
+        rows.update(zip(map(keys.__getitem__, places.tolist()), _rows(columns, table), strict=True))
+    return rows
+
+
+def _decoded(records: Arrivals, schema: Schema | None) -> pa.RecordBatch:
+    if schema is None:
+        raise BrokenRecordError(_where(records, 0), "no schema of the registry is its own")
+    decoded = codec(schema).unpacked(records.values, SIZE)
+    if decoded.errors:
+        row, why = min(decoded.errors.items())
+        raise BrokenRecordError(_where(records, row), why)
+    return decoded.columns
+
+
+def _where(records: Arrivals, row: int) -> str:
+    return f"{records.topic}/{records.partition}@{records.offsets[row]}"
 
 
 def _rows(columns: pa.RecordBatch, table: Table) -> Iterator[Row]:

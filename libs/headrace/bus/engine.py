@@ -1,6 +1,6 @@
 """One service over all its pipelines and partitions, without any I/O: records in, transactions out."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -130,7 +130,7 @@ class Engine(Turns):
         self.stopped.pop((pipeline, partition), None)
         return self.lanes.pop((pipeline, partition))
 
-    def restore(self, lane: Lane, changelog: Sequence[Incoming]) -> None:
+    def restore(self, lane: Lane, changelog: Arrivals) -> None:
         """Give a lane the state its changelog holds; a long one may come in parts, one after the other."""
         lane.restore(read(changelog, self.service.tables, self.registry))
 

@@ -20,7 +20,7 @@ from headrace.bus.encode import Typed
 from headrace.bus.engine import Engine
 from headrace.bus.lane import Lane
 from headrace.bus.queues import Queue
-from headrace.bus.records import Incoming, Place
+from headrace.bus.records import Place
 from headrace.bus.service import Selection, Service
 from headrace.bus.transaction import Transaction
 from headrace.bus.turns import ALL, Key, Turns
@@ -134,7 +134,7 @@ class FusedEngine(Turns):
         }
         refuse_readers(self.links, pipeline, others)
 
-    def restore(self, lane: Lane, changelog: Sequence[Incoming]) -> None:
+    def restore(self, lane: Lane, changelog: Arrivals) -> None:
         """Give a lane the state its changelog holds."""
         next(m for m in self.members if m.service is lane.service).restore(lane, changelog)
 

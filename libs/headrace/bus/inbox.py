@@ -8,14 +8,15 @@ older than anything in ours, and taken first.
 
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import groupby
 from typing import Any
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
 from headrace.bus import native
 from headrace.bus.arrivals import Arrivals, Told, arrivals
-from headrace.bus.kafka import all_incoming, fetch_anew
+from headrace.bus.kafka import all_incoming, fetch_anew, passed, reader
 from headrace.bus.pulled import pull
 from headrace.bus.records import Place
 from headrace.contracts.topics import EVENTS
@@ -91,6 +92,25 @@ class Inbox:
         if first is None:
             return []
         return list(_items([first, *self._client.consume(MOST, 0)]))
+
+
+def read_columns(bootstrap: str, topic: str, partition: int) -> Iterator[Arrivals]:
+    """Yield the committed records of a partition as columns, from its beginning to its end now.
+
+    Raises:
+        KafkaException: when the topic does not exist.
+    """
+    spot = TopicPartition(topic, partition, OFFSET_BEGINNING)
+    with reader(bootstrap, spot) as client, closing(Inbox(client)) as inbox:
+        inbox.assigned([spot])
+        while True:
+            for item in inbox.take(1.0):
+                if isinstance(item, Arrivals):
+                    yield item
+                elif item.is_end:
+                    return
+                else:
+                    passed(item.error)
 
 
 def _items(messages: Sequence[Message]) -> Iterator[Arrivals | Told]:

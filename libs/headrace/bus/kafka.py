@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import repeat
 from typing import Any, TypeVar
 
@@ -261,38 +261,25 @@ def read_from(bootstrap: str, topic: str, partition: int, offset: int) -> tuple[
     Raises:
         KafkaException: when the topic does not exist or the offset is gone.
     """
-    found = list(parts(bootstrap, topic, partition, offset))
-    return [record for records, _ in found for record in records], found[-1][1]
-
-
-def parts(
-    bootstrap: str, topic: str, partition: int, offset: int = 0
-) -> Iterator[tuple[list[Incoming], int]]:
-    """Yield the committed records of a partition as they come, each time with the offset behind them.
-
-    The end is where the partition ended when it was reached: the last part may be empty.
-
-    Raises:
-        KafkaException: when the topic does not exist or the offset is gone.
-    """
-    client = consumer(bootstrap, "headrace.reader", **{"fetch.wait.max.ms": 10})
-    with suppress(KafkaException):  # an answer saves half a second of waiting for the leader's name
-        client.list_topics(topic, SLICE)
-    client.assign([TopicPartition(topic, partition, offset or OFFSET_BEGINNING)])
-    try:
+    found: list[Incoming] = []
+    with reader(bootstrap, TopicPartition(topic, partition, offset or OFFSET_BEGINNING)) as client:
         while True:
             first = client.poll(1.0)
-            messages = [] if first is None else [first, *client.consume(PART, 0)]
-            found, end = [], None
-            for message in messages:
+            for message in [] if first is None else [first, *client.consume(PART, 0)]:
                 if received(message):
                     found.append(incoming(message))
                 elif message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                    end = message.offset()
-            if end is not None:
-                yield found, end
-                return
-            if found:
-                yield found, found[-1].offset + 1
+                    return found, message.offset()
+
+
+@contextmanager
+def reader(bootstrap: str, spot: TopicPartition) -> Iterator[Consumer]:
+    """Lend a consumer of one partition from an offset on; a broker that is away is waited for."""
+    client = consumer(bootstrap, "headrace.reader", **{"fetch.wait.max.ms": 10})
+    with suppress(KafkaException):  # an answer saves half a second of waiting for the leader's name
+        client.list_topics(spot.topic, SLICE)
+    client.assign([spot])
+    try:
+        yield client
     finally:
         client.close()

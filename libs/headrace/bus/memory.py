@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
-from headrace.bus.arrivals import Arrivals, arrivals, by_place
+from headrace.bus.arrivals import Arrivals, arrivals, by_place, runs
 from headrace.bus.blocks import Block, arrived
 from headrace.bus.changelog import PROGRESS, Progress
 from headrace.bus.engine import Engine
@@ -102,7 +102,8 @@ class MemoryRunner:
 
     def _open(self, pipeline: str) -> None:
         for lane in self.engine.open_pipeline(pipeline):
-            self.engine.restore(lane, self.log.partitions[lane.changelog, lane.partition])
+            for found in runs(self.log.partitions[lane.changelog, lane.partition]):
+                self.engine.restore(lane, found)
             if lane.partition in self._begin:
                 lane.restore({PROGRESS.name: {"open": self._begin[lane.partition].row()}})
             for queue in lane.queues:

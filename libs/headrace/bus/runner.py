@@ -22,7 +22,7 @@ from headrace.bus.engine import Engine
 from headrace.bus.failpoints import reach
 from headrace.bus.fusion import FusedEngine
 from headrace.bus.identity import ids_of, refuse_others, remembered
-from headrace.bus.inbox import Inbox
+from headrace.bus.inbox import Inbox, read_columns
 from headrace.bus.kafka import (
     CLIENT,
     Going,
@@ -30,7 +30,6 @@ from headrace.bus.kafka import (
     answered,
     consumer,
     fence,
-    parts,
     passed,
     producer,
     read_from,
@@ -146,8 +145,8 @@ class KafkaRunner:
 
     def _restore(self, lane: Lane) -> None:
         reach("during-restore")
-        for records, _ in parts(self._bootstrap, lane.changelog, lane.partition):
-            self.engine.restore(lane, records)
+        for found in read_columns(self._bootstrap, lane.changelog, lane.partition):
+            self.engine.restore(lane, found)
 
     def _await_settled(self, lane: Lane) -> None:
         """Wait until nothing of a lane's former owner is under way: that may have been a fused chain."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+from headrace.bus.arrivals import runs
 from headrace.bus.changelog import PROGRESS, Progress, read
 from headrace.bus.errors import ReplacedError
 from headrace.bus.lane import Lane
@@ -34,9 +35,9 @@ def kept(lanes: Iterable[Lane], read_changelog: Reader, registry: Registry) -> b
 
 def last_progress(records: Iterable[Incoming], registry: Registry) -> Progress:
     """Return the progress a changelog ends with, or that of a lane that never worked."""
-    own = [record for record in records if is_progress(record)]
-    rows = read(own, (), registry).get(PROGRESS.name, {})
-    return next((Progress.of(row) for row in rows.values() if row is not None), Progress())
+    found = (read(own, (), registry)[PROGRESS.name] for own in runs(filter(is_progress, records)))
+    told = [row for rows in found for row in rows.values() if row is not None]
+    return Progress.of(told[-1]) if told else Progress()
 
 
 def is_progress(record: Incoming) -> bool:
