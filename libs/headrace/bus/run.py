@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
 from headrace.bus import failpoints, metering
+from headrace.bus.allocation import keep_freed
 from headrace.bus.effects import EffectsWorker, Work
 from headrace.bus.engine import Engine
 from headrace.bus.fusion import FusedEngine
@@ -128,6 +129,7 @@ def _begin(name: str) -> tuple[Settings, Health, Stop]:
     LOG.info("starting %s, pid %d", name, os.getpid())
     gc.freeze()
     gc.set_threshold(*COLLECT)
+    keep_freed()
     return settings, health, Stop()
 
 
