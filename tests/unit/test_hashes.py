@@ -9,15 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.bus import hashes
+from headrace.bus.multibuffer import LANES
 
 TEXTS = st.lists(st.binary(max_size=200), max_size=20)
+# More than one round of lanes, and the lengths around the ends of a block.
+MANY = st.lists(st.binary(max_size=200) | st.sampled_from(range(52, 66)).map(bytes), max_size=3 * LANES)
 
 
 @pytest.fixture(params=["native", "plain"])
 def _way(request, monkeypatch):
     if request.param == "plain":
-        monkeypatch.setattr(hashes, "_found", lambda _name: None)
-    elif hashes._found("SHA256") is None:
+        monkeypatch.setattr(hashes, "_found", lambda: None)
+    elif hashes._found() is None:
         pytest.skip("Python's OpenSSL is built in")
 
 
@@ -26,8 +29,7 @@ def column(texts):
     return pa.array([b"before", *texts, b"behind"], pa.binary())[1:-1]
 
 
-@pytest.mark.usefixtures("_way")
-@given(texts=TEXTS, prefix=st.binary(max_size=80), skip=st.integers(0, 5))
+@given(texts=MANY, prefix=st.binary(max_size=150), skip=st.integers(0, 5))
 def test_each_text_has_its_digest(texts, prefix, skip):
     longer = [b"_" * skip + text for text in texts]
     found = hashes.sha256(column(longer), prefix, skip)
@@ -35,6 +37,14 @@ def test_each_text_has_its_digest(texts, prefix, skip):
     assert hashes.texts(hashes.hexed(found)).to_pylist() == [
         hashlib.sha256(prefix + t).hexdigest() for t in texts
     ]
+    assert [bytes(row) for row in hashes.sha1(column(texts), prefix)] == [
+        hashlib.sha1(prefix + text, usedforsecurity=False).digest() for text in texts
+    ]
+
+
+def test_a_text_with_less_than_what_is_skipped_is_empty():
+    found = hashes.sha256(column([b"ab", b"abcd"]), skip=3)
+    assert [bytes(row) for row in found] == [hashlib.sha256(text).digest() for text in (b"", b"d")]
 
 
 @pytest.mark.usefixtures("_way")
@@ -46,7 +56,6 @@ def test_a_chain_may_be_cut_anywhere(texts, cut):
     assert hashes.chain(hashes.chain(b"", column(texts[:cut])), column(texts[cut:])) == digest
 
 
-@pytest.mark.usefixtures("_way")
 @given(names=st.lists(st.text(max_size=40), max_size=20))
 def test_uuids_are_those_of_the_standard_library(names):
     found = hashes.uuids(hashes.sha1(pa.array(names, pa.string()), uuid.NAMESPACE_URL.bytes + b"a/"))

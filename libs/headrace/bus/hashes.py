@@ -1,6 +1,7 @@
-"""Hashes of many byte strings at once: OpenSSL's functions are called from compiled code, without Python between them.
+"""Hashes of many byte strings at once, without Python between them.
 
-Where Python's own OpenSSL is not a library that can be asked (it may be built in), ``hashlib`` gives the same digests.
+In a chain each waits for the one before, so it is OpenSSL's functions that are called from compiled code. Where
+Python's own OpenSSL is not a library that can be asked (it may be built in), ``hashlib`` gives the same digests.
 """
 
 import _hashlib
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from headrace.bus.foreign import call
+from headrace.bus.multibuffer import SHA1, SHA256, digests
 from headrace.contracts.arrow import spans
 from headrace.contracts.kernel import kernel
 
@@ -28,7 +30,7 @@ _UUID = np.array([0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34], np
 
 @dataclass(frozen=True, slots=True)
 class _Functions:
-    """Addresses of a hash's three functions."""
+    """Addresses of the three functions of SHA-256."""
 
     init: int
     update: int
@@ -36,31 +38,16 @@ class _Functions:
 
 
 @cache
-def _found(name: str) -> _Functions | None:
+def _found() -> _Functions | None:
     try:
         library = ctypes.CDLL(_hashlib.__file__)
         found = [
-            ctypes.cast(getattr(library, f"{name}_{step}"), ctypes.c_void_p).value
+            ctypes.cast(getattr(library, f"SHA256_{step}"), ctypes.c_void_p).value
             for step in ("Init", "Update", "Final")
         ]
     except (AttributeError, OSError):
         return None
     return _Functions(*(address or 0 for address in found))
-
-
-@kernel
-def _each(
-    init: Any, update: Any, final: Any, prefix: Bytes, data: Bytes, bounds: Any, skip: Any, begun: Bytes, context: Bytes,
-    out: Bytes,
-) -> None:  # fmt: skip
-    call(init, begun.ctypes.data, 0, 0)
-    call(update, begun.ctypes.data, prefix.ctypes.data, len(prefix))
-    for n in range(len(out)):
-        begin = bounds[n] + skip
-        for place in range(len(begun)):  # OpenSSL's states hold no pointers
-            context[place] = begun[place]
-        call(update, context.ctypes.data, data.ctypes.data + begin, bounds[n + 1] - begin)
-        call(final, out[n].ctypes.data, context.ctypes.data, 0)
 
 
 @kernel
@@ -78,17 +65,17 @@ def _chain(
 
 def sha256(texts: pa.Array, prefix: bytes = b"", skip: int = 0) -> Bytes:
     """Return the SHA-256 of ``prefix`` and each text behind its first ``skip`` bytes, a row of 32 bytes each."""
-    return _digests("SHA256", hashlib.sha256, 32, texts, prefix, skip)
+    return digests(SHA256, texts, prefix, skip)
 
 
 def sha1(texts: pa.Array, prefix: bytes = b"") -> Bytes:
     """Return the SHA-1 of ``prefix`` and each text, a row of 20 bytes each."""
-    return _digests("SHA1", hashlib.sha1, 20, texts, prefix, 0)
+    return digests(SHA1, texts, prefix)
 
 
 def chain(digest: bytes, texts: pa.Array, skip: int = 0) -> bytes:
     """Extend a running SHA-256 by each text in order; cutting the sequence anywhere gives the same bytes."""
-    functions, (data, bounds) = _found("SHA256"), spans(texts)
+    functions, (data, bounds) = _found(), spans(texts)
     if functions is None:
         view = data.data
         for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
@@ -101,21 +88,6 @@ def chain(digest: bytes, texts: pa.Array, skip: int = 0) -> bytes:
     context = np.empty(_CONTEXT, np.uint8)
     _chain(functions.init, functions.update, functions.final, data, bounds, skip, context, held, len(digest))
     return held.tobytes()
-
-
-def _digests(name: str, plain: Any, size: int, texts: pa.Array, prefix: bytes, skip: int) -> Bytes:
-    functions, (data, bounds) = _found(name), spans(texts)
-    out = np.empty((len(texts), size), np.uint8)
-    if functions is None:
-        view, begun = data.data, plain(prefix, usedforsecurity=False)
-        for n in range(len(texts)):
-            whole = begun.copy()
-            whole.update(view[bounds[n] + skip : bounds[n + 1]])
-            out[n] = np.frombuffer(whole.digest(), np.uint8)
-        return out
-    begin, (begun, context) = np.frombuffer(prefix, np.uint8), np.zeros((2, _CONTEXT), np.uint8)
-    _each(functions.init, functions.update, functions.final, begin, data, bounds, skip, begun, context, out)
-    return out
 
 
 @kernel
