@@ -1,5 +1,7 @@
 """What comes from the client's C library is what comes message by message: records, headers, ends, in the order of each partition."""
 
+import time
+
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -107,6 +109,21 @@ def test_a_partition_is_read_to_its_end_now(broker, topic):
     written(broker, topic, 0, COUNT)
     parts = [part for p in range(PARTITIONS) for part in read_columns(broker.bootstrap, topic, p)]
     assert bare(by_place(parts)) == wanted(topic, 0, COUNT)
+
+
+def test_records_that_came_a_few_at_a_time_are_taken_as_one_with_one_end(broker, topic):
+    reader = Reader(broker, topic, plain=False)
+    reader.until(lambda: len(reader.ends) == PARTITIONS)
+    for n in range(0, 10 * PARTITIONS, PARTITIONS):
+        written(broker, topic, n, n + PARTITIONS)
+        time.sleep(0.1)  # in which the client hears of an end
+    reader.inbox.look_ahead()
+    for place in [(topic, p) for p in range(PARTITIONS)]:
+        parts = [item for item in reader.inbox._ahead if item.place == place]
+        assert [type(part) for part in parts] == [Arrivals, Told]
+        assert len(parts[0]) == 10
+        assert parts[1].offset <= 10
+    reader.close()
 
 
 def test_what_was_taken_ahead_of_a_partition_that_goes_is_not_given(broker, topic, reader):

@@ -29,6 +29,7 @@ _MESSAGE = _OWN + 1
 _NAME, _NAME_SIZE, _CONTENT, _CONTENT_SIZE, _HEADER = range(5)
 Functions = tuple[int, ...]  # addresses: of memcpy, of strlen, and of the library's functions about messages
 _COPY, _LENGTH, _HEADERS, _COUNT, _GET, _DESTROY = range(6)
+_END = KafkaError._PARTITION_EOF  # noqa: SLF001 -- the client's own name
 _NOTHING = pa.array([], pa.binary())
 
 
@@ -49,7 +50,8 @@ def pull(
 ) -> list[Arrivals | Told]:
     """Take what a queue holds, up to ``most`` messages; wait up to ``wait`` seconds for the first.
 
-    Only records of topics that are ``headed`` come with their headers.
+    Only records of topics that are ``headed`` come with their headers. Of the ends of a partition only the last is
+    told, after its records: where they come a few at a time, each few have an end of their own.
     """
     pointers = np.empty(most, np.int64)
     first = opened.rd_kafka_consume_batch_queue(queue, int(1_000 * wait), pointers.ctypes.data, 1)
@@ -67,7 +69,8 @@ def _read(opened: Any, pointers: Words, headed: Callable[[str], bool]) -> Iterat
     called = functions(opened)
     messages = np.empty((len(pointers), _MESSAGE), np.int64)
     _copy_all(called[_COPY], pointers, messages)
-    order = np.lexsort((messages[:, _PARTITION].astype(np.int32), messages[:, _TOPIC]))
+    at_end = messages[:, _ERROR].astype(np.int32) == _END
+    order = np.lexsort((at_end, messages[:, _PARTITION].astype(np.int32), messages[:, _TOPIC]))
     pointers, messages = pointers[order], messages[order]
     errors, partitions = (messages[:, n].astype(np.int32) for n in (_ERROR, _PARTITION))
     changed = (np.diff(messages[:, _TOPIC]) != 0) | (np.diff(partitions) != 0) | (np.diff(errors) != 0)
@@ -76,8 +79,9 @@ def _read(opened: Any, pointers: Words, headed: Callable[[str], bool]) -> Iterat
         topic = opened.rd_kafka_topic_name(int(messages[start, _TOPIC])).decode()
         partition = int(partitions[start])
         if errors[start]:
+            first = stop - 1 if errors[start] == _END else start
             told = KafkaError(int(errors[start]))
-            yield from (Told(topic, partition, int(offset), told) for offset in messages[start:stop, _OFFSET])
+            yield from (Told(topic, partition, int(offset), told) for offset in messages[first:stop, _OFFSET])
         else:
             own = pointers[start:stop] if headed(topic) else pointers[:0]
             yield _columns((topic, partition), messages[start:stop], own, called)
