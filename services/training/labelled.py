@@ -76,8 +76,11 @@ def _times(table: pa.Table) -> npt.NDArray[np.int64]:
 
 def _columns(topic: Topic, messages: Sequence[Incoming], tools: Tools) -> pl.DataFrame:
     """Return of the records what training needs: sound labelled outcomes, or vectors with their place in the log."""
-    chunk = derived(
-        topic, arrivals(messages), tools.registry, lambda name: reading_schema(topic, name, tools.definition)
+    (chunk,) = derived(
+        topic,
+        [arrivals(messages)],
+        tools.registry,
+        lambda name: reading_schema(topic, name, tools.definition),
     )
     (selection,) = chunk.records.values()
     rows = pl.DataFrame(selection.columns)

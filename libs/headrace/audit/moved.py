@@ -61,8 +61,8 @@ def _of_ticks(
     held: list[Incoming] = []
     sources: defaultdict[int, list[Moved]] = defaultdict(list)
     if records:
-        chunk = derived(
-            REKEYED, records.columns(), registry, lambda r: reading_schema(REKEYED, r, definition)
+        (chunk,) = derived(
+            REKEYED, [records.columns()], registry, lambda r: reading_schema(REKEYED, r, definition)
         )
         names = ("tick", "event_id", "origin")
         rows = zip(records, *(chunk.lineage[n].to_pylist() for n in names), strict=True)

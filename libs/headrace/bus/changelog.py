@@ -184,16 +184,12 @@ def _table_rows(last: Arrivals, table: Table, registry: Registry) -> dict[str, R
 
 def _decoded(records: Arrivals, schema: Schema | None) -> pa.RecordBatch:
     if schema is None:
-        raise BrokenRecordError(_where(records, 0), "no schema of the registry is its own")
+        raise BrokenRecordError(records[0].where, "no schema of the registry is its own")
     decoded = codec(schema).unpacked(records.values, SIZE)
     if decoded.errors:
         row, why = min(decoded.errors.items())
-        raise BrokenRecordError(_where(records, row), why)
+        raise BrokenRecordError(records[row].where, why)
     return decoded.columns
-
-
-def _where(records: Arrivals, row: int) -> str:
-    return f"{records.topic}/{records.partition}@{records.offsets[row]}"
 
 
 def _rows(columns: pa.RecordBatch, table: Table) -> Iterator[Row]:

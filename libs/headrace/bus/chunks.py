@@ -1,13 +1,14 @@
 """From wire to columns: records of one partition become a chunk that batches are cut from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.bus.arrivals import Arrivals
+from headrace.bus.arrivals import Arrivals, Ints
 from headrace.bus.errors import BrokenRecordError
 from headrace.bus.records import Headers, Incoming
 from headrace.bus.schemas import Registry, Schema, codec
@@ -26,6 +27,7 @@ ORIGIN = pa.struct(
         pa.field("ordinal", pa.int32(), nullable=False),
     ]
 )
+SMALL = 1 << 20  # bytes of records up to which those of several partitions are decoded together
 LINEAGE = ("event_id", "entity_key", "event_time", "origin", "tick")
 
 
@@ -50,6 +52,20 @@ class Chunk:
     def __len__(self) -> int:
         return int(self.lineage.num_rows)
 
+    def part(self, start: int, stop: int, of: Arrivals) -> "Chunk":
+        """Return rows ``start`` to ``stop``, which are what came of some records."""
+        return Chunk(
+            topic=self.topic,
+            partition=of.partition,
+            offsets=of.offsets,
+            lineage=self.lineage.slice(start, stop - start),
+            records=_parts(self.records, start, stop),
+            ticks=None if self.ticks is None else self.ticks[start:stop],
+            bodies=None if self.bodies is None else self.bodies[start:stop],
+            headers=of.headers if self.ticks is None else (),
+            broken=_between(self.broken, start, stop),
+        )
+
     def cut(self, start: int, stop: int, tick: int) -> Batch:
         """Return rows ``start`` to ``stop`` as a batch of one tick."""
         lineage = self.lineage.slice(start, stop - start)
@@ -60,18 +76,68 @@ class Chunk:
             partition=self.partition,
             tick=tick,
             lineage=lineage,
-            records={
-                name: part for name, s in self.records.items() if len((part := _part(s, start, stop)).rows)
-            },
+            records=_parts(self.records, start, stop),
             bodies=None if self.bodies is None else self.bodies[start:stop],
             headers=self.headers[start:stop],
-            broken={row - start: why for row, why in self.broken.items() if start <= row < stop},
+            broken=_between(self.broken, start, stop),
         )
 
 
-def _part(selection: Selection, start: int, stop: int) -> Selection:
-    low, high = np.searchsorted(selection.rows, (start, stop))
-    return Selection(selection.rows[low:high] - start, selection.columns.slice(low, high - low))
+def _parts(records: Mapping[str, Selection], start: int, stop: int) -> dict[str, Selection]:
+    """Return the rows ``start`` to ``stop`` of each record type that has any."""
+    found = {}
+    for name, selection in records.items():
+        low, high = np.searchsorted(selection.rows, (start, stop))
+        if high > low:
+            rows = selection.rows[low:high] - start
+            found[name] = Selection(rows, selection.columns.slice(low, high - low))
+    return found
+
+
+def _between(broken: Mapping[int, str], start: int, stop: int) -> dict[int, str]:
+    return {row - start: why for row, why in broken.items() if start <= row < stop}
+
+
+def together(parts: Iterable[Arrivals]) -> Iterator[list[Arrivals]]:
+    """Yield parts in groups to be decoded as one: small ones, whose price is the call's, and each large one alone."""
+    small = []
+    for part in parts:
+        if part.values.nbytes > SMALL:
+            yield [part]
+        else:
+            small.append(part)
+    if small:
+        yield small
+
+
+class _Several:
+    """Records of one topic, those of each partition behind those of another."""
+
+    def __init__(self, parts: Sequence[Arrivals]) -> None:
+        self._parts = parts
+        self._bounds = np.cumsum([0, *map(len, parts)])
+        self.values = parts[0].values if len(parts) == 1 else pa.concat_arrays([p.values for p in parts])
+
+    def __len__(self) -> int:
+        return int(self._bounds[-1])
+
+    def __getitem__(self, row: int) -> Incoming:
+        part = int(np.searchsorted(self._bounds, row, side="right")) - 1
+        return self._parts[part][row - int(self._bounds[part])]
+
+    def offsets(self) -> Ints:
+        return np.concatenate([p.offsets for p in self._parts])
+
+    def partitions(self) -> np.ndarray:
+        numbers = np.array([p.partition for p in self._parts], np.int32)
+        return np.repeat(numbers, np.diff(self._bounds))
+
+    def apart(self, chunk: Chunk) -> list[Chunk]:
+        """Return what came of all of them by partition."""
+        if len(self._parts) == 1:
+            return [chunk]
+        bounds = pairwise(self._bounds.tolist())
+        return [chunk.part(*bound, part) for part, bound in zip(self._parts, bounds, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,27 +187,28 @@ def interleave(parts: Sequence[tuple[np.ndarray, pa.RecordBatch]]) -> pa.RecordB
 
 
 def derived(
-    topic: Topic, messages: Arrivals, registry: Registry, reader: Callable[[str], Schema | None]
-) -> Chunk:
-    """Decode records that a service wrote; one that cannot be read is our own fault and raises.
+    topic: Topic, parts: Sequence[Arrivals], registry: Registry, reader: Callable[[str], Schema | None]
+) -> list[Chunk]:
+    """Decode records that a service wrote, a chunk for each part; one that cannot be read is our own fault and raises.
 
     Raises:
         BrokenRecordError: naming the coordinates of the first record that cannot be decoded.
     """
+    messages = _Several(parts)
     found = _decode(messages.values, registry, reader)
     if found.broken:
         row, why = min(found.broken.items())
-        m = messages[row]
-        raise BrokenRecordError(f"{m.topic}/{m.partition}@{m.offset}", why)
+        raise BrokenRecordError(messages[row].where, why)
     lineage = interleave([(s.rows, _lineage(s.columns)) for s in found.records.values()])
-    return Chunk(
+    whole = Chunk(
         topic=topic,
-        partition=messages.partition,
-        offsets=messages.offsets,
+        partition=parts[0].partition,
+        offsets=parts[0].offsets,
         lineage=lineage,
         records=found.records,
         ticks=lineage["tick"].to_numpy(),
     )
+    return messages.apart(whole)
 
 
 def handed_over(topic: Topic, partition: int, parts: Sequence[tuple[str, Selection]]) -> Chunk:
@@ -163,39 +230,40 @@ def _lineage(columns: pa.RecordBatch) -> pa.RecordBatch:
     return columns.select([name for name in LINEAGE if name in columns.schema.names])
 
 
-def raw(topic: Topic, messages: Arrivals, registry: Registry, definition: Definition) -> Chunk:
-    """Decode records of the raw topic; what cannot be read stays in the chunk with its reason."""
+def raw(topic: Topic, parts: Sequence[Arrivals], registry: Registry, definition: Definition) -> list[Chunk]:
+    """Decode records of the raw topic, a chunk for each part; what cannot be read stays in it with its reason."""
 
     def reader(name: str) -> Schema | None:
         record = definition.records.get(name)
         return record.contract if record else None
 
-    bodies, offsets = filled(messages.values, b""), messages.offsets
+    messages = _Several(parts)
+    bodies = filled(messages.values, b"")
     found = _decode(bodies, registry, reader)
-    parts = [(s.rows, _raw_lineage(s.columns, name, definition)) for name, s in found.records.items()]
+    rows = [(s.rows, _raw_lineage(s.columns, name, definition)) for name, s in found.records.items()]
     if found.broken:
-        rows = np.array(sorted(found.broken), np.int64)
-        parts.append((rows, _broken_lineage([messages[row] for row in rows])))
-    columns = interleave(parts)
+        broken = sorted(found.broken)
+        rows.append((np.array(broken, np.int64), _broken_lineage([messages[row] for row in broken])))
     origin = pa.StructArray.from_arrays(
         [
-            same(messages.topic, len(messages)),
-            pa.array(np.full(len(messages), messages.partition, np.int32)),
-            pa.array(offsets),
+            same(parts[0].topic, len(messages)),
+            pa.array(messages.partitions()),
+            pa.array(messages.offsets()),
             pa.array(np.zeros(len(messages), np.int32)),
         ],
         fields=list(ORIGIN),
     )
-    return Chunk(
+    whole = Chunk(
         topic=topic,
-        partition=messages.partition,
-        offsets=offsets,
-        lineage=columns.append_column("origin", origin),
+        partition=parts[0].partition,
+        offsets=parts[0].offsets,
+        lineage=interleave(rows).append_column("origin", origin),
         records=found.records,
         bodies=bodies,
-        headers=messages.headers,
+        headers=parts[0].headers,
         broken=found.broken,
     )
+    return messages.apart(whole)
 
 
 def _raw_lineage(columns: pa.RecordBatch, name: str, definition: Definition) -> pa.RecordBatch:

@@ -1,7 +1,8 @@
 """One service over all its pipelines and partitions, without any I/O: records in, transactions out."""
 
-from collections.abc import Collection, Iterable, Mapping
-from itertools import groupby
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any
 
 from headrace.bus import chunks
@@ -139,8 +140,8 @@ class Engine(Turns):
     def take(self, groups: Mapping[Place, Arrivals]) -> list[str]:
         """Take records by topic and partition; return the names of pipelines seen for the first time."""
         known = set(self._definitions)
-        for topic, partition in sorted(groups):
-            self._take(groups[topic, partition])
+        for topic, places in groupby(sorted(groups), key=itemgetter(0)):
+            self._take(topic, [groups[place] for place in places])
         return sorted(set(self._definitions) - known)
 
     def reached(self, topic: str, partition: int, offset: int) -> None:
@@ -155,17 +156,18 @@ class Engine(Turns):
         queues = (q for lane in self.lanes.values() for q in lane.queues)
         return min((q.reached for q in queues if (q.name, q.partition) == (topic, partition)), default=0)
 
-    def _take(self, messages: Arrivals) -> None:
-        topic = messages.topic
+    def _take(self, topic: str, parts: Sequence[Arrivals]) -> None:
+        """Take records of one topic, a part for each partition."""
         if topic in self._control:
-            self._take_control(topic, messages)
+            self._take_control(topic, chain.from_iterable(parts))
         elif topic in self._data:
-            self._take_data(messages)
+            for some in chunks.together(parts):
+                self._take_data(topic, some)
         else:
             pipeline, _, _ = topic.partition(".")
             books = self.books[pipeline]
             add = books.add_tick if topic == TICKS.name(pipeline) else books.add_entry
-            for _, _, record in self._plain(messages):
+            for _, _, record in self._plain(chain.from_iterable(parts)):
                 add(record)
 
     def _take_control(self, topic: str, messages: Iterable[Incoming]) -> None:
@@ -178,18 +180,18 @@ class Engine(Turns):
             if name == ORDER:
                 self.stopped.pop((record["pipeline"], record["partition"]), None)
 
-    def _take_data(self, messages: Arrivals) -> None:
-        topic, partition = messages.place
+    def _take_data(self, topic: str, parts: Sequence[Arrivals]) -> None:
         logical, pipeline = self._data[topic]
         definition = self._definitions[pipeline]
         if logical is EVENTS:
-            chunk = chunks.raw(logical, messages, self.registry, definition)
+            found = chunks.raw(logical, parts, self.registry, definition)
         else:
-            chunk = chunks.derived(
-                logical, messages, self.registry, lambda name: reading_schema(logical, name, definition)
+            found = chunks.derived(
+                logical, parts, self.registry, lambda name: reading_schema(logical, name, definition)
             )
-        for queue in (q for lane in self.lanes.values() for q in lane.queues):
-            if (queue.name, queue.partition) == (topic, partition):
+        queues = [q for lane in self.lanes.values() for q in lane.queues if q.name == topic]
+        for messages, chunk in zip(parts, found, strict=True):
+            for queue in (q for q in queues if q.partition == messages.partition):
                 queue.add(chunk)
                 queue.reach(messages.last + 1)
 
@@ -235,14 +237,10 @@ def decode_plain(messages: Iterable[Incoming], registry: Registry) -> list[tuple
         run = list(group)
         schema = registry.schema(schema_id)
         if schema is None:
-            raise BrokenRecordError(_coordinates(run[0]), f"schema id {schema_id} is unknown")
+            raise BrokenRecordError(run[0].where, f"schema id {schema_id} is unknown")
         decoded = codec(schema).decode([unframe(m.value)[1] for m in run])
         for place, why in decoded.errors.items():
-            raise BrokenRecordError(_coordinates(run[place]), why)
+            raise BrokenRecordError(run[place].where, why)
         rows = zip(run, plain(decoded.columns), strict=True)
         found += [(m.offset, str(schema["name"]), fields) for m, fields in rows]
     return found
-
-
-def _coordinates(message: Incoming) -> str:
-    return f"{message.topic}/{message.partition}@{message.offset}"

@@ -17,6 +17,11 @@ class Incoming(NamedTuple):
     value: bytes | None
     headers: Headers = ()
 
+    @property
+    def where(self) -> str:
+        """Return its coordinates as people read them."""
+        return f"{self.topic}/{self.partition}@{self.offset}"
+
 
 class Outgoing(NamedTuple):
     """A record to produce; ``value`` None is a tombstone."""

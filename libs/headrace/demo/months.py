@@ -83,8 +83,8 @@ def as_table(
     """Return the messages of a topic's partitions as one table."""
     parts = []
     for messages in partitions:
-        chunk = derived(
-            topic, arrivals(messages), registry, lambda name: reading_schema(topic, name, definition)
+        (chunk,) = derived(
+            topic, [arrivals(messages)], registry, lambda name: reading_schema(topic, name, definition)
         )
         parts += [selection.columns for selection in chunk.records.values()]
     return pa.Table.from_batches(parts)
