@@ -20,24 +20,14 @@ def batch():
     del held
     return faults() - before
 
-if {kept}:
-    keep_freed()
+keep_freed()
 first, _, third = batch(), batch(), batch()
 print(first, third)
 """
 
 
-def told(*, kept):
-    program = [sys.executable, "-c", BATCHES.format(kept=kept)]
-    return map(int, subprocess.run(program, capture_output=True, text=True, check=True).stdout.split())
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc is told")
 def test_a_batch_takes_what_the_one_before_it_freed():
-    first, third = told(kept=True)
+    told = subprocess.run([sys.executable, "-c", BATCHES], capture_output=True, text=True, check=True).stdout
+    first, third = map(int, told.split())
     assert third < first / 20
-
-
-def test_without_being_told_every_batch_asks_the_system():
-    first, third = told(kept=False)
-    assert third > first / 20

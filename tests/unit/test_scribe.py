@@ -9,14 +9,14 @@ from headrace.bus.scribe import Scribe
 HERE = get_ident()
 
 
-def test_little_is_done_at_once_and_much_beside():
+def test_little_is_done_by_who_asks_and_much_beside():
     scribe = Scribe(10)
     assert scribe.do(10, get_ident).result() == HERE
     assert scribe.do(11, get_ident).result() != HERE
     assert scribe.do(10, get_ident).result() == HERE
 
 
-def test_without_a_number_all_is_done_at_once():
+def test_without_a_number_all_is_done_by_who_asks():
     assert Scribe().do(1_000_000, get_ident).result() == HERE
 
 
@@ -28,6 +28,15 @@ def test_little_does_not_overtake_much():
     go.set()
     behind.result()
     assert done == ["much", "little"]
+
+
+def test_what_nobody_asks_for_is_not_done_and_nothing_twice():
+    done = []
+    told = Scribe().do(1, lambda: done.append(1))
+    assert not done
+    told.result()
+    told.result()
+    assert done == [1]
 
 
 def test_what_goes_wrong_beside_is_raised_by_who_asks():

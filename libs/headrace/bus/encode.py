@@ -1,8 +1,9 @@
 """From columns to wire: what a step emits becomes framed Avro with ids, headers and the topic's own types."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,8 @@ from headrace.contracts.arrow import arrow_schema, as_type, filled, taken
 from headrace.contracts.frame import header
 from headrace.contracts.topics import Topic
 from headrace.pipeline.definition import Definition
+
+SHEET = 500  # rows
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ class Writer:
         return "event_id" if "event_id" in self.types.names else None
 
     @cached_property
+    def alike(self) -> bool:
+        """Tell whether a record does not depend on those before it, nor on its tick."""
+        return self.identity is not None or not self.headers
+
+    @cached_property
     def _fields(self) -> list[tuple[str, pa.DataType]]:
         return [(f.name, f.type) for f in self.types]
 
@@ -75,7 +83,8 @@ class Writer:
 
     def outgoing(self, columns: pa.RecordBatch, partition: int, tick: int) -> list[Outgoing]:
         """Return framed records of typed columns one by one."""
-        return list(Typed(self, columns, np.arange(columns.num_rows)).block(partition, tick))
+        places = np.arange(columns.num_rows)
+        return list(Typed(Sheet(self, columns), 0, columns, places).block(partition, tick))
 
     def _headers(self, columns: pa.RecordBatch, keys: pa.Array, tick: int) -> Headers:
         ids = self._ids(columns, keys, tick)
@@ -97,14 +106,53 @@ class Writer:
         return filled(as_type(columns[name], pa.int64()), 0)
 
 
+class Sheet:
+    """Records of one type that are encoded together, of whichever partition: for a few, the calls are the price.
+
+    It takes more until somebody asks for what has been encoded.
+    """
+
+    def __init__(self, writer: Writer, columns: pa.RecordBatch) -> None:
+        self.writer = writer
+        self._parts, self._rows, self._open = [columns], columns.num_rows, columns.num_rows < SHEET
+        self._lock = Lock()
+
+    def add(self, columns: pa.RecordBatch) -> int | None:
+        """Take more records and return where they begin; None when it is too late, or they are too many."""
+        with self._lock:
+            start = int(self._rows)
+            if not self._open or start + columns.num_rows > SHEET:
+                return None
+            self._parts.append(columns)
+            self._rows += columns.num_rows
+            return start
+
+    @cached_property
+    def _columns(self) -> pa.RecordBatch:
+        with self._lock:
+            self._open = False
+        return self._parts[0] if len(self._parts) == 1 else pa.concat_batches(self._parts)
+
+    @cached_property
+    def values(self) -> pa.BinaryArray:
+        """Return the framed values."""
+        return codec(self.writer.schema).packed(self._columns, header(self.writer.schema_id))
+
+    @cached_property
+    def block(self) -> Block:
+        """Return the records as those of one partition."""
+        return self.writer.block(self._columns, self.values, 0, 0)
+
+
 @dataclass(frozen=True)
 class Typed:
     """Records of one type for one topic, as columns, with the place of each among all that go there together.
 
-    Those for a moved topic have ``keys`` of their own.
+    They stand on a ``sheet`` from a row on. Those for a moved topic have ``keys`` of their own.
     """
 
-    writer: Writer
+    sheet: Sheet
+    start: int
     columns: pa.RecordBatch
     places: np.ndarray
     keys: pa.Array | None = None
@@ -112,20 +160,27 @@ class Typed:
     def __len__(self) -> int:
         return int(self.columns.num_rows)
 
-    @cached_property
+    @property
+    def writer(self) -> Writer:
+        """Return how they are written."""
+        return self.sheet.writer
+
+    @property
     def values(self) -> pa.BinaryArray:
         """Return the framed values."""
-        return codec(self.writer.schema).packed(self.columns, header(self.writer.schema_id))
+        return self.sheet.values[self.start : self.start + len(self)]
 
     def block(self, partition: int, tick: int) -> Block:
         """Return the records."""
+        if self.keys is None and self.writer.alike:
+            return replace(self.sheet.block.cut(self.start, self.start + len(self)), partition=partition)
         return self.writer.block(self.columns, self.values, partition, tick, self.keys)
 
     def of(self, rows: np.ndarray) -> "Typed":
         """Return some of the records."""
         taken = pa.array(rows)
-        keys = None if self.keys is None else self.keys.take(taken)
-        return Typed(self.writer, self.columns.take(taken), self.places[rows], keys)
+        keys, columns = None if self.keys is None else self.keys.take(taken), self.columns.take(taken)
+        return Typed(Sheet(self.writer, columns), 0, columns, self.places[rows], keys)
 
 
 class Encoder:
@@ -134,6 +189,7 @@ class Encoder:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._writers: dict[tuple[str, str, str], Writer] = {}
+        self._sheets: dict[int, Sheet] = {}  # the last of each writer
 
     def writer(self, topic: Topic, record: str, definition: Definition) -> Writer:
         """Return the writer of a record type on a pipeline's topic."""
@@ -163,7 +219,17 @@ class Encoder:
         ]
         places = _in_order_of_causes(emits, [c.num_rows for c in columns])
         keys = [e.keys for e in emits]
-        return [Typed(*parts) for parts in zip(writers, columns, places, keys, strict=True)]
+        sheets = map(self._sheet, writers, columns)
+        return [Typed(*s, *parts) for s, *parts in zip(sheets, columns, places, keys, strict=True)]
+
+    def _sheet(self, writer: Writer, columns: pa.RecordBatch) -> tuple[Sheet, int]:
+        """Put records on a sheet; return it and the row from which on they stand."""
+        sheet = self._sheets.get(id(writer))
+        start = None if sheet is None else sheet.add(columns)
+        if sheet is None or start is None:
+            sheet, start = Sheet(writer, columns), 0
+            self._sheets[id(writer)] = sheet
+        return sheet, start
 
     def encode(
         self,

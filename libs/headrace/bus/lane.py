@@ -1,7 +1,6 @@
 """One pipeline, one partition, one service: the order of work that makes every result a function of the log."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +16,7 @@ from headrace.bus.ledger import ledger_entry
 from headrace.bus.queues import Queue
 from headrace.bus.refusals import refusal_emits
 from headrace.bus.rows import Overlays, State
-from headrace.bus.scribe import Scribe
+from headrace.bus.scribe import Coming, Scribe
 from headrace.bus.service import Artifacts, Batch, Context, Emit, Row, Service, Step, Tick
 from headrace.bus.skips import refuse, stretch
 from headrace.bus.tickpace import control_batch
@@ -26,6 +25,7 @@ from headrace.contracts.frame import SIZE
 from headrace.contracts.topics import EVENTS, LEDGER, PIPELINES, Topic, changelog
 from headrace.pipeline.definition import Definition
 
+DEEP = 64  # digests that may wait for each other: each asks the one before it
 Tap = Callable[[Sequence[Typed]], None]
 
 
@@ -57,7 +57,8 @@ class Lane:
         self._watched = [t.name() for t in (PIPELINES, *self._controls, *service.follows)]
         self.progress = Progress()
         self._saved = self.progress
-        self._digests: dict[str, Future[bytes]] = {}  # those of the open tick that are being made
+        self._digests: dict[str, Coming[bytes]] = {}  # those of the open tick that are to be made
+        self._deep = 0  # what they wait for one behind the other, at most
         self._folds = Folds(books, service.follows)
         self._view: Any = None
         self._definition: Definition | None = None
@@ -286,9 +287,13 @@ class Lane:
         self.progress = replace(self.progress, records_out=counts)
         before = self._digests.get(name) or self.progress.digests.get(name, b"")
         self._digests[name] = self._scribe.do(rows, partial(_digest, before, parts))
+        self._deep += 1
+        if self._deep == DEEP:
+            self._settle()
 
     def _settle(self) -> None:
-        """Take the digests that are still being made."""
+        """Take the digests that are still to be made."""
+        self._deep = 0
         if self._digests:
             made = {name: digest.result() for name, digest in self._digests.items()}
             self.progress = replace(self.progress, digests=self.progress.digests | made)
@@ -323,7 +328,7 @@ class Lane:
         return False
 
 
-def _digest(before: bytes | Future[bytes], parts: Sequence[Typed]) -> bytes:
+def _digest(before: bytes | Coming[bytes], parts: Sequence[Typed]) -> bytes:
     """Extend a digest by the values of a topic's parts."""
     digest = before if isinstance(before, bytes) else before.result()
     return chain(digest, values(parts), SIZE)

@@ -3,17 +3,40 @@
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
+Given_co = TypeVar("Given_co", covariant=True)
 AT_ONCE = 500  # rows up to which another thread costs more than it gives
+
+
+class Coming(Protocol[Given_co]):
+    """What will have been made when it is asked for."""
+
+    def result(self) -> Given_co:
+        """Return it, or raise what its making raised."""
+
+
+class Later(Generic[T]):
+    """What is made by who first asks for it."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work: Callable[[], T] | None = work
+        self._made: Any = None
+
+    def result(self) -> T:
+        """Return what the work gives."""
+        if self._work is not None:
+            self._made, self._work = self._work(), None
+        made: T = self._made
+        return made
 
 
 class Scribe:
     """Does one piece of work after the other, in the order in which they are told.
 
     It has a thread for what concerns more than ``at_once`` rows, and for what comes behind that; without that number
-    it does everything at once.
+    all is done by who asks for it.
     """
 
     def __init__(self, at_once: int | None = None) -> None:
@@ -24,12 +47,10 @@ class Scribe:
     def _thread(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(1, "scribe")
 
-    def do(self, rows: int, work: Callable[[], T]) -> Future[T]:
-        """Return what ``work`` gives or raises, once it has been its turn; it concerns so many ``rows``."""
+    def do(self, rows: int, work: Callable[[], T]) -> Coming[T]:
+        """Return what ``work`` will give or raise; it concerns so many ``rows``."""
         busy = self._last is not None and not self._last.done()
-        if busy or (self._at_once is not None and rows > self._at_once):
-            self._last = told = self._thread.submit(work)
-            return told
-        done: Future[T] = Future()
-        done.set_result(work())
-        return done
+        if not busy and (self._at_once is None or rows <= self._at_once):
+            return Later(work)
+        self._last = told = self._thread.submit(work)
+        return told

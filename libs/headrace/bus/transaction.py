@@ -1,11 +1,11 @@
 """The transaction that ties what is written to offsets and state."""
 
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from headrace.bus.blocks import Block
 from headrace.bus.records import Outgoing, Place
+from headrace.bus.scribe import Coming
 
 
 @dataclass(slots=True)
@@ -21,10 +21,10 @@ class Transaction:
     offsets: dict[tuple[str, str, int], int] = field(default_factory=dict)
     tails: dict[Place, str] = field(default_factory=dict)
     rows: int = 0
-    coming: list[Future[Block]] = field(default_factory=list)
+    coming: list[Coming[Block]] = field(default_factory=list)
 
     def settle(self) -> None:
-        """Take what is still being encoded; raise what its encoding raised."""
+        """Take what is still to be encoded; raise what its encoding raises."""
         self.produced += [block.result() for block in self.coming]
         self.coming.clear()
 
