@@ -1,5 +1,7 @@
 """Records that stand on one sheet are what they would be alone."""
 
+from weakref import ref
+
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,6 +69,8 @@ def test_a_sheet_is_shared_until_somebody_asks_or_it_is_full():
     assert second is not first
     assert len(second.values) == 1
     assert sheet(1) is not second
+    full = ref(sheet(SHEET))
+    assert full() is None, "it is held by nobody but those whose records stand on it"
 
 
 def test_a_transaction_of_very_many_small_pieces_is_written():

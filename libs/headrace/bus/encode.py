@@ -228,7 +228,10 @@ class Encoder:
         start = None if sheet is None else sheet.add(columns)
         if sheet is None or start is None:
             sheet, start = Sheet(writer, columns), 0
-            self._sheets[id(writer)] = sheet
+            if (
+                columns.num_rows < SHEET
+            ):  # a full one is not held for longer than those whose records stand on it
+                self._sheets[id(writer)] = sheet
         return sheet, start
 
     def encode(
