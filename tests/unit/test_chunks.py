@@ -1,0 +1,100 @@
+"""Records that are decoded with those of other partitions are what they are alone."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.bus.arrivals import arrivals
+from headrace.bus.chunks import SMALL, derived, raw, together
+from headrace.bus.errors import BrokenRecordError
+from headrace.bus.records import Incoming
+from headrace.bus.schemas import reading_schema
+from headrace.contracts.topics import EVENTS, VALIDATED
+from headrace.testing.loop import MemoryLoop
+from services.clock.handler import Clock
+from services.ingestion.service import SERVICE
+from tests.laws.shop import HOUR, SHOP
+
+COUNT = 12
+
+
+@pytest.fixture(scope="module")
+def loop():
+    """A loop with records on its topics."""
+    made = MemoryLoop(SHOP, [SERVICE], Clock())
+    orders = [("Order", {"order_id": f"o{n}", "shop": "a", "amount": 1.0, "at": n}) for n in range(COUNT)]
+    labels = [
+        ("Return", {"return_id": f"r{n}", "order_id": f"o{n}", "shop": "a", "kept": 0.5, "at": n})
+        for n in range(COUNT)
+    ]
+    made.publish(HOUR, [event for pair in zip(orders, labels, strict=True) for event in pair])
+    return made
+
+
+def values(loop, topic):
+    return [record.value for record in loop.log.read(topic.name(SHOP.name))]
+
+
+def part(topic, partition, held):
+    headers = (("ce_id", b"given %d" % partition),)
+    return arrivals(
+        [Incoming(topic.name(SHOP.name), partition, 7 * n, b"k", v, headers) for n, v in enumerate(held)]
+    )
+
+
+def told(chunk):
+    found = {name: s for name, s in chunk.records.items() if len(s.rows)}  # as a batch has them
+    records = {name: (s.rows.tolist(), s.columns.to_pylist()) for name, s in found.items()}
+    ticks = None if chunk.ticks is None else chunk.ticks.tolist()
+    bodies = None if chunk.bodies is None else chunk.bodies.to_pylist()
+    headers = [tuple(h) for h in chunk.headers]
+    lineage = chunk.lineage.to_pylist()
+    return (
+        chunk.partition,
+        chunk.offsets.tolist(),
+        lineage,
+        records,
+        ticks,
+        bodies,
+        headers,
+        dict(chunk.broken),
+    )
+
+
+@given(data=st.data())
+def test_raw_records_of_several_partitions(loop, data):
+    some = st.lists(
+        st.sampled_from([*values(loop, EVENTS), b"", b"\0\0\0\0\1?", None]), min_size=1, max_size=6
+    )
+    parts = [
+        part(EVENTS, n, held) for n, held in enumerate(data.draw(st.lists(some, min_size=1, max_size=4)))
+    ]
+    alone = [told(chunk) for p in parts for chunk in raw(EVENTS, [p], loop.registry, SHOP)]
+    assert [told(chunk) for chunk in raw(EVENTS, parts, loop.registry, SHOP)] == alone
+
+
+@given(data=st.data())
+def test_a_services_records_of_several_partitions(loop, data):
+    some = st.lists(st.sampled_from(values(loop, VALIDATED)), min_size=1, max_size=6)
+    parts = [
+        part(VALIDATED, n, held) for n, held in enumerate(data.draw(st.lists(some, min_size=1, max_size=4)))
+    ]
+
+    def read(found):
+        return derived(VALIDATED, found, loop.registry, lambda name: reading_schema(VALIDATED, name, SHOP))
+
+    assert [told(chunk) for chunk in read(parts)] == [told(chunk) for p in parts for chunk in read([p])]
+
+
+def test_one_that_cannot_be_decoded_is_named_by_its_own_place(loop):
+    good = values(loop, VALIDATED)
+    parts = [part(VALIDATED, 0, good[:3]), part(VALIDATED, 4, [good[0], good[1][:-1]])]
+    with pytest.raises(BrokenRecordError, match=r"validated\.v1/4@7"):
+        derived(VALIDATED, parts, loop.registry, lambda name: reading_schema(VALIDATED, name, SHOP))
+
+
+def test_many_are_decoded_alone():
+    small, large = part(EVENTS, 0, [b"?"]), part(EVENTS, 1, [bytes(SMALL + 1)])
+    groups = [[p.partition for p in group] for group in together([small, large, part(EVENTS, 2, [b"?"])])]
+    assert sorted(groups) == [[0, 2], [1]]
+    assert not list(together([]))
