@@ -82,7 +82,7 @@ def _columns(topic: Topic, messages: Sequence[Incoming], tools: Tools) -> pl.Dat
         tools.registry,
         lambda name: reading_schema(topic, name, tools.definition),
     )
-    (selection,) = chunk.records.values()
+    (selection,) = chunk.rows.records.values()
     rows = pl.DataFrame(selection.columns)
     if topic is OUTCOMES:
         answer = "label_value" if tools.definition.task == "regression" else "label"

@@ -43,21 +43,16 @@ def part(topic, partition, held):
 
 
 def told(chunk):
-    found = {name: s for name, s in chunk.records.items() if len(s.rows)}  # as a batch has them
-    records = {name: (s.rows.tolist(), s.columns.to_pylist()) for name, s in found.items()}
-    ticks = None if chunk.ticks is None else chunk.ticks.tolist()
-    bodies = None if chunk.bodies is None else chunk.bodies.to_pylist()
-    headers = [tuple(h) for h in chunk.headers]
-    lineage = chunk.lineage.to_pylist()
+    rows = chunk.rows
     return (
         chunk.partition,
         chunk.offsets.tolist(),
-        lineage,
-        records,
-        ticks,
-        bodies,
-        headers,
-        dict(chunk.broken),
+        [tuple(h) for h in chunk.headers],
+        rows.lineage.to_pylist(),
+        {name: (s.rows.tolist(), s.columns.to_pylist()) for name, s in rows.records.items()},
+        None if rows.ticks is None else rows.ticks.tolist(),
+        None if rows.bodies is None else rows.bodies.to_pylist(),
+        dict(rows.broken),
     )
 
 

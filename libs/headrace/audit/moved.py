@@ -65,7 +65,7 @@ def _of_ticks(
             REKEYED, [records.columns()], registry, lambda r: reading_schema(REKEYED, r, definition)
         )
         names = ("tick", "event_id", "origin")
-        rows = zip(records, *(chunk.lineage[n].to_pylist() for n in names), strict=True)
+        rows = zip(records, *(chunk.rows.lineage[n].to_pylist() for n in names), strict=True)
         for record, tick, event_id, origin in rows:
             if tick in ticks:
                 held.append(record)

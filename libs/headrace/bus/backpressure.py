@@ -46,5 +46,5 @@ def _may_wait(lane: Lane, queue: Queue) -> bool:
     """Tell whether a lane can go on without more of an input: one that works by the tick needs all of the open one."""
     if lane.service.pace == "stream" or not queue.chunks:
         return True
-    ticks = queue.chunks[-1].ticks
+    ticks = queue.chunks[-1].rows.ticks
     return ticks is not None and len(ticks) > 0 and int(ticks[-1]) > lane.progress.tick

@@ -31,55 +31,66 @@ SMALL = 1 << 20  # bytes of records up to which those of several partitions are 
 LINEAGE = ("event_id", "entity_key", "event_time", "origin", "tick")
 
 
-@dataclass(slots=True)
-class Chunk:
-    """Decoded rows of one partition in log order.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Decoded rows in log order: whose they are, and their records by type.
 
-    ``ticks`` is None on the raw topic, where ingestion sets them; ``offsets`` is None for rows that were handed over
-    inside a process, before the log has given them theirs.
+    Those of the raw topic have their ``bodies``, and a reason for each that is ``broken``, by row; the others have
+    the ``ticks`` that ingestion gave them.
     """
 
-    topic: Topic
-    partition: int
-    offsets: np.ndarray | None
     lineage: pa.RecordBatch
     records: Mapping[str, Selection]
     ticks: np.ndarray | None = None
     bodies: pa.BinaryArray | None = None
-    headers: Sequence[Headers] = ()
     broken: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.lineage.num_rows)
 
-    def part(self, start: int, stop: int, of: Arrivals) -> "Chunk":
-        """Return rows ``start`` to ``stop``, which are what came of some records."""
-        return Chunk(
-            topic=self.topic,
-            partition=of.partition,
-            offsets=of.offsets,
+    def between(self, start: int, stop: int) -> "Rows":
+        """Return rows ``start`` to ``stop``."""
+        return Rows(
             lineage=self.lineage.slice(start, stop - start),
             records=_parts(self.records, start, stop),
             ticks=None if self.ticks is None else self.ticks[start:stop],
             bodies=None if self.bodies is None else self.bodies[start:stop],
-            headers=of.headers if self.ticks is None else (),
-            broken=_between(self.broken, start, stop),
+            broken={row - start: why for row, why in self.broken.items() if start <= row < stop},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Decoded rows of one partition.
+
+    ``offsets`` is None for rows that were handed over inside a process, before the log has given them theirs. Only
+    rows of the raw topic have ``headers``.
+    """
+
+    topic: Topic
+    partition: int
+    offsets: np.ndarray | None
+    rows: Rows
+    headers: Sequence[Headers] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     def cut(self, start: int, stop: int, tick: int) -> Batch:
         """Return rows ``start`` to ``stop`` as a batch of one tick."""
-        lineage = self.lineage.slice(start, stop - start)
-        if self.ticks is None:
+        rows = self.rows.between(start, stop)
+        lineage = rows.lineage
+        if rows.ticks is None:
             lineage = lineage.append_column("tick", same(tick, stop - start, pa.int64()))
         return Batch(
             topic=self.topic,
             partition=self.partition,
             tick=tick,
             lineage=lineage,
-            records=_parts(self.records, start, stop),
-            bodies=None if self.bodies is None else self.bodies[start:stop],
+            records=rows.records,
+            bodies=rows.bodies,
             headers=self.headers[start:stop],
-            broken=_between(self.broken, start, stop),
+            broken=rows.broken,
         )
 
 
@@ -92,10 +103,6 @@ def _parts(records: Mapping[str, Selection], start: int, stop: int) -> dict[str,
             rows = selection.rows[low:high] - start
             found[name] = Selection(rows, selection.columns.slice(low, high - low))
     return found
-
-
-def _between(broken: Mapping[int, str], start: int, stop: int) -> dict[int, str]:
-    return {row - start: why for row, why in broken.items() if start <= row < stop}
 
 
 def together(parts: Iterable[Arrivals]) -> Iterator[list[Arrivals]]:
@@ -132,12 +139,14 @@ class _Several:
         numbers = np.array([p.partition for p in self._parts], np.int32)
         return np.repeat(numbers, np.diff(self._bounds))
 
-    def apart(self, chunk: Chunk) -> list[Chunk]:
+    def apart(self, topic: Topic, rows: Rows) -> list[Chunk]:
         """Return what came of all of them by partition."""
-        if len(self._parts) == 1:
-            return [chunk]
         bounds = pairwise(self._bounds.tolist())
-        return [chunk.part(*bound, part) for part, bound in zip(self._parts, bounds, strict=True)]
+        raw = rows.bodies is not None
+        return [
+            Chunk(topic, p.partition, p.offsets, rows.between(*bound), p.headers if raw else ())
+            for p, bound in zip(self._parts, bounds, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,29 +209,15 @@ def derived(
         row, why = min(found.broken.items())
         raise BrokenRecordError(messages[row].where, why)
     lineage = interleave([(s.rows, _lineage(s.columns)) for s in found.records.values()])
-    whole = Chunk(
-        topic=topic,
-        partition=parts[0].partition,
-        offsets=parts[0].offsets,
-        lineage=lineage,
-        records=found.records,
-        ticks=lineage["tick"].to_numpy(),
-    )
-    return messages.apart(whole)
+    return messages.apart(topic, Rows(lineage, found.records, lineage["tick"].to_numpy()))
 
 
 def handed_over(topic: Topic, partition: int, parts: Sequence[tuple[str, Selection]]) -> Chunk:
     """Return a chunk of typed columns that have not been on the log: what decoding them from there would give."""
     lineage = interleave([(s.rows, _lineage(s.columns)) for _, s in parts])
     names = dict.fromkeys(name for name, _ in parts)
-    return Chunk(
-        topic=topic,
-        partition=partition,
-        offsets=None,
-        lineage=lineage,
-        records={n: _joined([s for name, s in parts if name == n]) for n in names},
-        ticks=lineage["tick"].to_numpy(),
-    )
+    records = {n: _joined([s for name, s in parts if name == n]) for n in names}
+    return Chunk(topic, partition, None, Rows(lineage, records, lineage["tick"].to_numpy()))
 
 
 def _lineage(columns: pa.RecordBatch) -> pa.RecordBatch:
@@ -253,17 +248,8 @@ def raw(topic: Topic, parts: Sequence[Arrivals], registry: Registry, definition:
         ],
         fields=list(ORIGIN),
     )
-    whole = Chunk(
-        topic=topic,
-        partition=parts[0].partition,
-        offsets=parts[0].offsets,
-        lineage=interleave(rows).append_column("origin", origin),
-        records=found.records,
-        bodies=bodies,
-        headers=parts[0].headers,
-        broken=found.broken,
-    )
-    return messages.apart(whole)
+    lineage = interleave(rows).append_column("origin", origin)
+    return messages.apart(topic, Rows(lineage, found.records, bodies=bodies, broken=found.broken))
 
 
 def _raw_lineage(columns: pa.RecordBatch, name: str, definition: Definition) -> pa.RecordBatch:

@@ -20,7 +20,7 @@ from headrace.contracts.frame import header
 from headrace.contracts.topics import Topic
 from headrace.pipeline.definition import Definition
 
-SHEET = 500  # rows
+SHEET = 500  # rows from which on they are the price, not the calls
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ class Writer:
 
     def outgoing(self, columns: pa.RecordBatch, partition: int, tick: int) -> list[Outgoing]:
         """Return framed records of typed columns one by one."""
-        places = np.arange(columns.num_rows)
-        return list(Typed(Sheet(self, columns), 0, columns, places).block(partition, tick))
+        return list(Typed.alone(self, columns, np.arange(columns.num_rows)).block(partition, tick))
 
     def _headers(self, columns: pa.RecordBatch, keys: pa.Array, tick: int) -> Headers:
         ids = self._ids(columns, keys, tick)
@@ -114,7 +113,7 @@ class Sheet:
 
     def __init__(self, writer: Writer, columns: pa.RecordBatch) -> None:
         self.writer = writer
-        self._parts, self._rows, self._open = [columns], columns.num_rows, columns.num_rows < SHEET
+        self._parts, self._rows, self._open = [columns], columns.num_rows, True
         self._lock = Lock()
 
     def add(self, columns: pa.RecordBatch) -> int | None:
@@ -157,6 +156,13 @@ class Typed:
     places: np.ndarray
     keys: pa.Array | None = None
 
+    @classmethod
+    def alone(
+        cls, writer: Writer, columns: pa.RecordBatch, places: np.ndarray, keys: pa.Array | None = None
+    ) -> "Typed":
+        """Return records that have a sheet for themselves."""
+        return cls(Sheet(writer, columns), 0, columns, places, keys)
+
     def __len__(self) -> int:
         return int(self.columns.num_rows)
 
@@ -179,8 +185,8 @@ class Typed:
     def of(self, rows: np.ndarray) -> "Typed":
         """Return some of the records."""
         taken = pa.array(rows)
-        keys, columns = None if self.keys is None else self.keys.take(taken), self.columns.take(taken)
-        return Typed(Sheet(self.writer, columns), 0, columns, self.places[rows], keys)
+        keys = None if self.keys is None else self.keys.take(taken)
+        return Typed.alone(self.writer, self.columns.take(taken), self.places[rows], keys)
 
 
 class Encoder:
@@ -228,9 +234,8 @@ class Encoder:
         start = None if sheet is None else sheet.add(columns)
         if sheet is None or start is None:
             sheet, start = Sheet(writer, columns), 0
-            if (
-                columns.num_rows < SHEET
-            ):  # a full one is not held for longer than those whose records stand on it
+            # A full one is not held for longer than those whose records stand on it.
+            if columns.num_rows < SHEET:
                 self._sheets[id(writer)] = sheet
         return sheet, start
 

@@ -35,8 +35,8 @@ class Queue:
         """Return how many rows of derived input belong to a tick or to earlier ones."""
         total = 0
         for n, chunk in enumerate(self.chunks):
-            assert chunk.ticks is not None  # noqa: S101 -- only derived input is asked
-            upto = int(np.searchsorted(chunk.ticks, tick, side="right"))
+            assert chunk.rows.ticks is not None  # noqa: S101 -- only derived input is asked
+            upto = int(np.searchsorted(chunk.rows.ticks, tick, side="right"))
             total += max(0, upto - (self.start if n == 0 else 0))
             if upto < len(chunk):
                 break
@@ -48,8 +48,8 @@ class Queue:
             return None
         chunk, start = self.chunks[0], self.start
         stop = min(len(chunk), start + most)
-        if chunk.ticks is not None:
-            stop = min(stop, int(np.searchsorted(chunk.ticks, tick, side="right")))
+        if chunk.rows.ticks is not None:
+            stop = min(stop, int(np.searchsorted(chunk.rows.ticks, tick, side="right")))
         elif before is not None:
             assert chunk.offsets is not None  # noqa: S101 -- raw records come from the log
             stop = min(stop, int(np.searchsorted(chunk.offsets, before, side="left")))

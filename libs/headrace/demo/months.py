@@ -86,7 +86,7 @@ def as_table(
         (chunk,) = derived(
             topic, [arrivals(messages)], registry, lambda name: reading_schema(topic, name, definition)
         )
-        parts += [selection.columns for selection in chunk.records.values()]
+        parts += [selection.columns for selection in chunk.rows.records.values()]
     return pa.Table.from_batches(parts)
 
 
