@@ -37,6 +37,20 @@ def test_valid_rows_decode_and_encode_alike(batch):
     assert codec.encode(decoded.columns.slice(1), b"head") == [b"head" + b for b in bodies[1:]]
 
 
+@given(batches(), st.data())
+@settings(max_examples=200)
+def test_rows_are_written_from_wherever_they_lie(batch, data):
+    schema, rows = batch
+    codec, bodies = Codec(schema), encoded(schema, rows)
+    often = pa.concat_batches([codec.decode(bodies).columns] * 3)
+    start = data.draw(st.integers(0, len(often)))
+    count = data.draw(st.integers(0, len(often) - start))
+    once = often.slice(start, count)
+    assert codec.encode(once) == (bodies * 3)[start : start + count]
+    again = data.draw(st.lists(st.integers(0, max(len(often) - 1, 0)), max_size=5 if rows else 0))
+    assert codec.encode(often.take(pa.array(again, pa.int64()))) == [(bodies * 3)[n] for n in again]
+
+
 @given(batches(), st.integers(0, 1 << 30))
 @settings(max_examples=150)
 def test_damaged_rows_of_any_schema_are_answered_alike(batch, seed):

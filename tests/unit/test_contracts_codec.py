@@ -113,9 +113,62 @@ def test_a_required_null_is_not_written():
         codec.encode(pa.RecordBatch.from_pydict({"f0": ["a", None]}))
 
 
+def test_a_required_null_in_the_right_types_is_not_written():
+    codec = Codec(record("long", {"type": "array", "items": "string"}))
+    columns = [pa.array([1, 2]), pa.array([["a"], ["b", None]], codec.arrow.field(1).type)]
+    with pytest.raises(ValueError, match="row 1: null where string is required"):
+        codec.encode(pa.RecordBatch.from_arrays(columns, schema=codec.arrow))
+
+
+def test_a_required_record_that_is_null_is_not_written():
+    codec = Codec(record({"type": "record", "name": "I", "fields": [{"name": "n", "type": "long"}]}))
+    kind = codec.arrow.field(0).type
+    inner = pa.StructArray.from_arrays([pa.array([1, 2])], fields=list(kind), mask=pa.array([False, True]))
+    with pytest.raises(ValueError, match="row 1: null where I is required"):
+        codec.encode(pa.RecordBatch.from_arrays([inner], schema=codec.arrow))
+
+
 def test_an_unknown_symbol_is_not_written():
-    with pytest.raises(ValueError, match="E has only the symbols a, b"):
-        Codec(record(ENUM)).encode(pa.RecordBatch.from_pydict({"f0": ["c"]}))
+    batch = pa.RecordBatch.from_pydict({"f0": ["b", "c"]})
+    with pytest.raises(ValueError, match="row 1: E has only the symbols a, b"):
+        Codec(record(ENUM, {**ENUM, "name": "F", "symbols": ["c"]})).encode(
+            batch.append_column("f1", ["c", "c"])
+        )
+
+
+def test_a_row_that_is_longer_than_those_before_it_finds_room():
+    codec = Codec(record("string", "bytes", "long"))
+    rows = [
+        {"f0": c * n, "f1": b"y" * n, "f2": n}
+        for c, n in [("a", 1), ("b", 1 << 20), ("c", 0), ("d", 1 << 21)]
+    ]
+    batch = pa.RecordBatch.from_pylist(rows, schema=codec.arrow)
+    assert codec.encode(batch, b"head") == [
+        b"head" + b for b in PlainCodec(record("string", "bytes", "long")).encode(batch)
+    ]
+
+
+def test_a_record_may_begin_elsewhere_than_its_members():
+    inner = {
+        "type": "record",
+        "name": "I",
+        "fields": [{"name": "s", "type": STRINGS}, {"name": "n", "type": ["null", "long"]}],
+    }
+    codec = Codec(record(inner))
+    members = [pa.array([["w"], ["a", "b"], [], ["z"]]).slice(1), pa.array([None, 7, None, 8, 9]).slice(1, 3)]
+    kind = codec.arrow.field(0).type
+    held = pa.StructArray.from_arrays(
+        [m.cast(f.type) for m, f in zip(members, kind, strict=True)], fields=list(kind)
+    )
+    batch = pa.RecordBatch.from_arrays([held.slice(1)], schema=codec.arrow)
+    assert (
+        codec.decode(codec.encode(batch)).columns.to_pylist()
+        == batch.to_pylist()
+        == [
+            {"f0": {"s": [], "n": None}},
+            {"f0": {"s": ["z"], "n": 8}},
+        ]
+    )
 
 
 def test_a_number_that_does_not_fit_is_not_written():

@@ -1,16 +1,16 @@
 """Avro bodies to Arrow columns and back, compiled once for all schemas (``plain`` is the same in plain Python)."""
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from headrace.contracts.arrow import arrow_schema, fit, spans
-from headrace.contracts.columns import Flat, build
+from headrace.contracts.columns import build
 from headrace.contracts.decoded import Budget, Decoded
-from headrace.contracts.kernel import FRAME, REASONS, Ints, read, write
+from headrace.contracts.kernel import FRAME, REASONS, Ints, read
+from headrace.contracts.packing import Packer
 from headrace.contracts.program import compile_shape
 from headrace.contracts.shape import record_shape
 
@@ -29,6 +29,7 @@ class Codec:
             raise ValueError(f"nested {self.shape.depth} deep; the budget is {self.budget.depth}")
         self.arrow = arrow_schema(schema)
         self._program = compile_shape(self.shape)
+        self._packer = Packer(self.shape)
         self._room = 0  # values of the longest column of the last batch
 
     def decode(self, bodies: Sequence[bytes], skip: int = 0) -> Decoded:
@@ -81,22 +82,7 @@ class Codec:
 
         Raises ``ValueError`` when a value does not fit the schema, and for more than 2 GiB at once.
         """
-        fitting = self.fitted(columns)
-        flat = Flat()
-        for member, column in zip(self.shape.fields, fitting.columns, strict=True):
-            flat.add(member.shape, column)
-        data = np.concatenate([np.empty(0, np.uint8), *flat.texts])
-        out = np.empty(flat.room + len(header) * len(columns), dtype=np.uint8)
-        bounds = np.zeros(len(columns) + 1, dtype=np.int64)
-        starts = np.array([0, *accumulate(map(len, flat.cells[:-1]))])
-        cells = np.concatenate(flat.cells)
-        used, left = np.zeros(len(starts), np.int64), np.zeros(self._program.depth, np.int64)
-        head = np.frombuffer(header, np.uint8)
-        write(self._program.code, data, cells, starts, used, left, head, bounds, out)
-        if bounds[-1] >= _LARGEST:
-            raise ValueError(f"{bounds[-1]} bytes at once; encode fewer records")
-        buffers = [None, pa.py_buffer(bounds.astype(np.int32)), pa.py_buffer(out[: bounds[-1]])]
-        return pa.Array.from_buffers(pa.binary(), len(columns), buffers)
+        return self._packer.pack(self.fitted(columns), header)
 
 
 def warm() -> None:

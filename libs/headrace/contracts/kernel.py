@@ -1,6 +1,6 @@
-"""The compiled reader and writer: two small interpreters of a ``Program``, one compile for all schemas.
+"""The compiled reader: a small interpreter of a ``Program``, one compile for all schemas.
 
-They work on flat arrays only. ``cells[column, k]`` is the k-th value of a column as 64 bits; a text or byte string
+It works on flat arrays only. ``cells[column, k]`` is the k-th value of a column as 64 bits; a text or byte string
 is its place in the bytes, shifted by ``LENGTH_BITS``, and its length. A place below zero is an error: the negated
 code of ``REASONS``.
 
@@ -300,100 +300,3 @@ def gather(data: Bytes, cells: Ints, offsets: npt.NDArray[np.int32], text: Bytes
     """Copy the bytes that ``cells`` point at into ``text``, each to where ``offsets`` say."""
     for row in range(len(cells)):
         _copy_bytes(data, cells[row] >> LENGTH_BITS, cells[row] & LENGTH_MASK, text, offsets[row])
-
-
-@inlined
-def _put_long(out: Bytes, at: Int, value: Int) -> Int:
-    rest = (value << 1) ^ (value >> 63)
-    while rest & ~0x7F:
-        out[at] = (rest & 0x7F) | _MORE
-        rest = (rest >> 7) & (_SIGNLESS >> 6)
-        at += 1
-    out[at] = rest
-    return at + 1
-
-
-@inlined
-def _put_bits(out: Bytes, at: Int, value: Int, width: Int) -> Int:
-    for place in range(width):
-        out[np.uint64(at + place)] = (value >> (8 * place)) & 0xFF
-    return at + width
-
-
-@inlined
-def _put_scalar(op: Int, value: Int, data: Bytes, out: Bytes, at: Int) -> Int:
-    """Write one cell; return the place behind it."""
-    if op in (LONG, ENUM, INT):
-        return _put_long(out, at, value)
-    if op == DOUBLE:
-        return _put_bits(out, at, value, 8)
-    if op == FLOAT:
-        return _put_bits(out, at, value, 4)
-    if op == BOOLEAN:
-        return _put_bits(out, at, value, 1)
-    begin, length = value >> LENGTH_BITS, value & LENGTH_MASK
-    if op != FIXED:
-        at = _put_long(out, at, length)
-    _copy_bytes(data, begin, length, out, at)
-    return at + length
-
-
-@inlined
-def _skip(code: Ints, pc: Int, stop: Int, used: Ints) -> None:
-    """Pass over the cells of an absent value."""
-    while pc < stop:
-        used[code[pc, COLUMN]] += 1
-        pc = code[pc, JUMP] + 1 if code[pc, OP] == REPEAT else pc + 1
-
-
-@inlined
-def _write_record(
-    code: Ints, data: Bytes, cells: Ints, starts: Ints, used: Ints, left: Ints, out: Bytes, at: Int
-) -> Int:
-    """Write one row behind ``at``; return where it ends. An array is one block, as fastavro writes it."""
-    pc = 0
-    deep = -1
-    while pc < len(code):
-        op, column = code[pc, OP], code[pc, COLUMN]
-        if op == END:
-            if left[deep]:
-                left[deep] -= 1
-                pc = code[pc, JUMP] + 1
-            else:
-                at = _put_long(out, at, 0)
-                deep, pc = deep - 1, pc + 1
-            continue
-        value = cells[starts[column] + used[column]]
-        used[column] += 1
-        if op < OPTION:
-            at = _put_scalar(op, value, data, out, at)
-        elif op == OPTION:
-            null = code[pc, ARGUMENT]
-            at = _put_long(out, at, 1 - null if value else null)
-            if not value:
-                _skip(code, pc + 1, code[pc, JUMP], used)
-                pc = code[pc, JUMP] - 1
-        else:
-            deep += 1
-            left[deep] = value
-            if value:
-                at = _put_long(out, at, value)
-            pc = code[pc, JUMP] - 1
-        pc += 1
-    return at
-
-
-@kernel
-def write(
-    code: Ints, data: Bytes, cells: Ints, starts: Ints, used: Ints, left: Ints, header: Bytes, bounds: Ints, out: Bytes
-) -> None:  # fmt: skip
-    """Write every row behind ``header``; ``bounds[i + 1]`` is where row ``i`` ends in ``out``.
-
-    Here ``cells`` is flat, and column ``c`` begins at ``starts[c]``; ``used`` and ``left`` begin as zeros.
-    """
-    at = np.int64(0)
-    for row in range(len(bounds) - 1):
-        _copy_bytes(header, 0, len(header), out, at)
-        at += len(header)
-        at = _write_record(code, data, cells, starts, used, left, out, at)
-        bounds[row + 1] = at

@@ -1,4 +1,4 @@
-"""A shape as a program: the few instructions that the compiled reader and writer both follow.
+"""A shape as a program: the few instructions that the compiled reader follows.
 
 Every value of a record has a column of 64-bit cells: a number's bits, an index of an enum, the place and length of
 a text. An optional value has one more for whether it is there, and so has a repeated one for how many there are.
@@ -26,7 +26,7 @@ from headrace.contracts.kernel import (
 )
 from headrace.contracts.shape import Shape
 
-_SCALARS = {
+SCALARS = {
     "long": LONG, "string": STRING, "double": DOUBLE, "enum": ENUM, "int": INT, "boolean": BOOLEAN, "bytes": BYTES,
     "float": FLOAT, "fixed": FIXED,
 }  # fmt: skip
@@ -71,7 +71,7 @@ def _emit_present(shape: Shape, rows: list[list[int]], column: int) -> int:
         return column
     if shape.kind in ("array", "map"):
         return _emit_repeat(shape, rows, column)
-    rows.append([_SCALARS[shape.kind], column, shape.size or len(shape.symbols), 0])
+    rows.append([SCALARS[shape.kind], column, shape.size or len(shape.symbols), 0])
     return column + 1
 
 
