@@ -7,25 +7,29 @@ import argparse
 import io
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import fastavro
 import numpy as np
+from confluent_kafka import Producer
 
 from bench.harness import PAUSE, RECEIPT, WARM_STILL, rest, whole
 from bench.job import PARTITIONS, events
 from bench.rows import BASE, Row, rows
 from bench.stage import PATIENCE, Stage, service, stage, within
+from bench.warmth import Compilers
 from headrace.bus.kafka import producer, send
 from headrace.bus.reading import KafkaLog, Stamped
+from headrace.bus.records import Outgoing
 from headrace.contracts.topics import EVENTS, FEATURES, RECEIPTS, VALIDATED
 
 RATE = 1_000  # events a second; the other rate is half of what the row can do at most
 SLICES = 100  # a second
-SECONDS, MOST, WARM, EARLY = 60, 600_000, 3_000, 0.5  # the early part is the broker's to get warm
+SECONDS, MOST, WARM, EARLY = 60, 600_000, 3_000, 0.5  # the early part is not counted
+WARMING = 180  # seconds, at most, at RATE, until the broker's compilers have come to rest
 # Which rows are asked, with how many partitions, and whether at half of their peak too.
 ASKED = (
     ("headrace three services", 1, True),
@@ -50,18 +54,19 @@ def latency(
     """
     with stage(partitions, kafka_jit="full") as ready:
         if row.peer:
-            _flow(ready, row, rate, seconds)
+            since = _flow(ready, row, rate, seconds)
         else:
             with ready.running(service("clock")):
                 ready.wait_for_tick()
-                _flow(ready, row, rate, seconds)
+                since = _flow(ready, row, rate, seconds)
         with KafkaLog(ready.settings.bootstrap) as log:
             hops = [EVENTS.name("bench")]
             if row.name == "headrace three services":
                 hops += [VALIDATED.name("bench"), FEATURES.name("bench")]
             times = {topic: _times(whole(log, topic)) for topic in [*hops, row.answers]}
             receipts = {} if row.peer else _receipts(whole(log, RECEIPTS.name("bench")))
-    raw, name = times[hops[0]], named(row, partitions)
+    raw = {event: at for event, at in times[hops[0]].items() if at >= since}
+    times[hops[0]], name = raw, named(row, partitions)
     told = [
         _told(f"{name}: {b.split('.')[1]}", rate, times[a], times[b])
         for a, b in pairwise([*hops, row.answers])
@@ -76,24 +81,39 @@ def named(row: Row, partitions: int) -> str:
     return f"{row.name}, {partitions} partition{'s' if partitions > 1 else ''}"
 
 
-def _flow(ready: Stage, row: Row, rate: int, seconds: int) -> None:
-    """Publish at the rate while the row runs, once it is warm; return when nothing more comes out."""
+def _flow(ready: Stage, row: Row, rate: int, seconds: int) -> int:
+    """Publish at the rate while the row runs, once it is warm; return when nothing more comes out.
+
+    The answer is when the first of what counts was published, in ms since 1970.
+    """
     count = min(rate * seconds, MOST)
-    made = events(WARM + count)
+    made = events(WARM + WARMING * RATE + count)
     records = ready.framed(made.part(WARM, len(made.number)))
-    writer, size = producer(ready.settings.bootstrap, None, **{"linger.ms": 0}), max(1, rate // SLICES)
+    writer = producer(ready.settings.bootstrap, None, **{"linger.ms": 0})
     with ready.running(*row.commands, peer=row.peer) as processes:
         ready.publish(made.part(0, WARM))
         rest(ready, row, processes, int(0.9 * WARM), WARM_STILL)
-        began = time.monotonic()
-        for start in range(0, len(records), size):
-            time.sleep(max(0.0, began + start / rate - time.monotonic()))
-            send(writer, records[start : start + size])
-            writer.poll(0)
-        writer.flush(PATIENCE)
-        wanted = int(0.98 * len(records))
+        warmed = _publish(writer, records[: WARMING * RATE], RATE, Compilers().rest)
+        since = int(1_000 * time.time())
+        counted = _publish(writer, records[-count:], rate)
+        wanted = int(0.98 * (warmed + counted))
         within(PATIENCE, f"{row.name} does not keep up", lambda: ready.ends([row.answers]) >= wanted)
         time.sleep(4 * PAUSE)
+    return since
+
+
+def _publish(
+    writer: Producer, records: Sequence[Outgoing], rate: int, enough: Callable[[], bool] = lambda: False
+) -> int:
+    """Publish records at a rate until all are, or it is ``enough``; return how many were."""
+    began, size, told = time.monotonic(), max(1, rate // SLICES), 0
+    while told < len(records) and not enough():
+        time.sleep(max(0.0, began + told / rate - time.monotonic()))
+        send(writer, records[told : told + size])
+        told += size
+        writer.poll(0)
+    writer.flush(PATIENCE)
+    return min(told, len(records))
 
 
 def _times(records: Sequence[Stamped]) -> dict[str, int]:
