@@ -25,7 +25,8 @@ from headrace.contracts.writer import (
     write,
 )
 
-_ROW_BYTES = 64  # of a first batch; where they do not suffice, there is twice the room
+_ROW_BYTES = 64  # of a first batch; later ones get what the last needed and a quarter more
+_MOST_ROOM = 1 << 26  # bytes to begin with; where they do not suffice, there are twice as many
 _pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
 
@@ -109,7 +110,8 @@ class Packer:
 
         Raises ``ValueError`` when a value does not fit the schema, and for more than 2 GiB at once.
         """
-        out = np.empty(len(columns) * (self._row_bytes + len(header)) + _ROW_BYTES, np.uint8)
+        room = len(columns) * (self._row_bytes + self._row_bytes // 4 + len(header))
+        out = np.empty(min(room, _MOST_ROOM) + _ROW_BYTES, np.uint8)
         bounds, told = np.zeros(len(columns) + 1, np.int32), np.zeros(2, np.int64)
         while (ended := self._write(columns, header, bounds, out, told)) == FULL:
             more = np.empty(2 * len(out), np.uint8)
@@ -117,7 +119,7 @@ class Packer:
             out = more
         if ended != DONE:
             raise ValueError(self._why(ended, *told.tolist()))
-        self._row_bytes = max(self._row_bytes, int(bounds[-1]) // max(len(columns), 1) + 1)
+        self._row_bytes = max(_ROW_BYTES, int(bounds[-1]) // max(len(columns), 1) + 1)
         buffers = [None, pa.py_buffer(bounds), pa.py_buffer(out[: bounds[-1]])]
         return pa.Array.from_buffers(pa.binary(), len(columns), buffers)
 
