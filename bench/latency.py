@@ -65,8 +65,9 @@ def latency(
                 hops += [VALIDATED.name("bench"), FEATURES.name("bench")]
             times = {topic: _times(whole(log, topic)) for topic in [*hops, row.answers]}
             receipts = {} if row.peer else _receipts(whole(log, RECEIPTS.name("bench")))
-    raw = {event: at for event, at in times[hops[0]].items() if at >= since}
-    times[hops[0]], name = raw, named(row, partitions)
+    counted = {event for event, at in times[hops[0]].items() if at >= since}
+    times = {topic: {event: at[event] for event in at.keys() & counted} for topic, at in times.items()}
+    raw, name = times[hops[0]], named(row, partitions)
     told = [
         _told(f"{name}: {b.split('.')[1]}", rate, times[a], times[b])
         for a, b in pairwise([*hops, row.answers])
