@@ -3,8 +3,8 @@
 A column is a ``struct ArrowArray`` of Arrow's C data interface
 (https://arrow.apache.org/docs/format/CDataInterface.html), in words of 64 bits.
 
-All that the kernel uses stands in this file and in ``pointers``, because numba's cache on disk only asks whether
-this file has changed.
+numba's cache on disk only asks whether this file has changed: what is changed in ``pointers``, or of the numbers of
+``kernel``, reaches a cached kernel only with a change here.
 """
 
 # Flat arguments, early exits and long chains of comparisons are how an interpreter is fast.
