@@ -2,6 +2,8 @@
 
 import numpy as np
 import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.bus import trace
 from headrace.bus.blocks import Block, woven
@@ -40,3 +42,9 @@ def test_instants_are_in_utc_with_microseconds_whatever_the_year():
     ]
     assert trace.instants(micros[:2]).to_pylist() == trace.instants(micros).to_pylist()[:2]
     assert trace.instants(micros[:0]).to_pylist() == []
+
+
+@given(micros=st.lists(st.integers(-(2**60), 2**60) | st.integers(-(10**13), 10**13)))
+def test_instants_are_those_of_numpy(micros):
+    told = np.datetime_as_string(np.array(micros, "datetime64[us]"))
+    assert trace.instants(pa.array(micros, pa.int64())).to_pylist() == [f"{t}Z".encode() for t in told]

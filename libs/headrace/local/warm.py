@@ -17,6 +17,7 @@ HOOKS = (
     "headrace.bus.native",
     "headrace.bus.partitions",
     "headrace.bus.pulled",
+    "headrace.bus.trace",
     "headrace.contracts.codec",
     "headrace.contracts.numbering",
     "headrace.features.tiles",
