@@ -4,24 +4,14 @@ import hashlib
 import uuid
 
 import pyarrow as pa
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.bus import hashes
 from headrace.bus.multibuffer import LANES
 
-TEXTS = st.lists(st.binary(max_size=200), max_size=20)
 # More than one round of lanes, and the lengths around the ends of a block.
 MANY = st.lists(st.binary(max_size=200) | st.sampled_from(range(52, 66)).map(bytes), max_size=3 * LANES)
-
-
-@pytest.fixture(params=["native", "plain"])
-def _way(request, monkeypatch):
-    if request.param == "plain":
-        monkeypatch.setattr(hashes, "_found", lambda: None)
-    elif hashes._found() is None:
-        pytest.skip("Python's OpenSSL is built in")
 
 
 def column(texts):
@@ -45,15 +35,6 @@ def test_each_text_has_its_digest(texts, prefix, skip):
 def test_a_text_with_less_than_what_is_skipped_is_empty():
     found = hashes.sha256(column([b"ab", b"abcd"]), skip=3)
     assert [bytes(row) for row in found] == [hashlib.sha256(text).digest() for text in (b"", b"d")]
-
-
-@pytest.mark.usefixtures("_way")
-@given(texts=TEXTS, cut=st.integers(0, 20))
-def test_a_chain_may_be_cut_anywhere(texts, cut):
-    digest = b""
-    for text in texts:
-        digest = hashlib.sha256(digest + text).digest()
-    assert hashes.chain(hashes.chain(b"", column(texts[:cut])), column(texts[cut:])) == digest
 
 
 @given(names=st.lists(st.text(max_size=40), max_size=20))

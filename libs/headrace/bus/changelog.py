@@ -32,7 +32,7 @@ PROGRESS = Table(
             ("records_out", pa.map_(pa.string(), pa.int64())),
             ("rejected", pa.int64()),
             ("absorbed", pa.int64()),
-            ("digests", pa.map_(pa.string(), pa.binary())),
+            ("trees", pa.map_(pa.string(), pa.binary())),
             ("raw_from", pa.int64()),
         ]
     ),
@@ -48,21 +48,21 @@ class Progress:
     records_out: dict[str, int] = field(default_factory=dict)
     rejected: int = 0
     absorbed: int = 0
-    digests: dict[str, bytes] = field(default_factory=dict)
+    trees: dict[str, bytes] = field(default_factory=dict)  # peaks, by topic: see :mod:`headrace.bus.tree`
     raw_from: int = 0
 
     def row(self) -> Row:
         """Return the progress as a row of its table."""
         return (
             self.tick, self.records_in, sorted(self.records_out.items()), self.rejected, self.absorbed,
-            sorted(self.digests.items()), self.raw_from,
+            sorted(self.trees.items()), self.raw_from,
         )  # fmt: skip
 
     @classmethod
     def of(cls, row: Row) -> "Progress":
         """Return the progress a row stands for."""
         found = cls(*row)
-        return replace(found, records_out=dict(found.records_out), digests=dict(found.digests))
+        return replace(found, records_out=dict(found.records_out), trees=dict(found.trees))
 
 
 @cache

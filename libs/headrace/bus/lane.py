@@ -11,7 +11,6 @@ from headrace.bus.books import Books, Folds
 from headrace.bus.changelog import PROGRESS, Progress, entries
 from headrace.bus.encode import Encoder, Typed, block, spread, values
 from headrace.bus.errors import HandlerError, UnansweredError
-from headrace.bus.hashes import chain
 from headrace.bus.ledger import ledger_entry
 from headrace.bus.queues import Queue
 from headrace.bus.refusals import refusal_emits
@@ -21,11 +20,12 @@ from headrace.bus.service import Artifacts, Batch, Context, Emit, Row, Service, 
 from headrace.bus.skips import refuse, stretch
 from headrace.bus.tickpace import control_batch
 from headrace.bus.transaction import Transaction
+from headrace.bus.tree import extended
 from headrace.contracts.frame import SIZE
 from headrace.contracts.topics import EVENTS, LEDGER, PIPELINES, Topic, changelog
 from headrace.pipeline.definition import Definition
 
-DEEP = 64  # digests that may wait for each other: each asks the one before it
+DEEP = 64  # trees that may wait for each other: each asks the one before it
 Tap = Callable[[Sequence[Typed]], None]
 
 
@@ -57,7 +57,7 @@ class Lane:
         self._watched = [t.name() for t in (PIPELINES, *self._controls, *service.follows)]
         self.progress = Progress()
         self._saved = self.progress
-        self._digests: dict[str, Coming[bytes]] = {}  # those of the open tick that are to be made
+        self._trees: dict[str, Coming[bytes]] = {}  # those of the open tick that are to grow
         self._deep = 0  # what they wait for one behind the other, at most
         self._folds = Folds(books, service.follows)
         self._view: Any = None
@@ -127,7 +127,7 @@ class Lane:
     def rollback(self) -> None:
         """Undo what the transaction did: state, queues and progress are as before it."""
         self.progress = self._saved
-        self._digests.clear()
+        self._trees.clear()
         for part in self._parts():
             part.rollback()
 
@@ -281,23 +281,23 @@ class Lane:
         transaction.coming.append(self._scribe.do(sum(map(len, parts)), work))
 
     def _count(self, name: str, parts: Sequence[Typed]) -> None:
-        """Add what was written to the open tick's counts, and to its digests when that is done."""
-        rows, counts = sum(map(len, parts)), dict(self.progress.records_out)
-        counts[name] = counts.get(name, 0) + rows
-        self.progress = replace(self.progress, records_out=counts)
-        before = self._digests.get(name) or self.progress.digests.get(name, b"")
-        self._digests[name] = self._scribe.do(rows, partial(_digest, before, parts))
+        """Add what was written to the open tick's counts, and to its trees when they grow."""
+        rows, counts = sum(map(len, parts)), self.progress.records_out
+        size = counts.get(name, 0)
+        self.progress = replace(self.progress, records_out={**counts, name: size + rows})
+        before = self._trees.get(name) or self.progress.trees.get(name, b"")
+        self._trees[name] = self._scribe.do(rows, partial(_grown, before, size, parts))
         self._deep += 1
         if self._deep == DEEP:
             self._settle()
 
     def _settle(self) -> None:
-        """Take the digests that are still to be made."""
+        """Take the trees that are still to grow."""
         self._deep = 0
-        if self._digests:
-            made = {name: digest.result() for name, digest in self._digests.items()}
-            self.progress = replace(self.progress, digests=self.progress.digests | made)
-            self._digests.clear()
+        if self._trees:
+            made = {name: peaks.result() for name, peaks in self._trees.items()}
+            self.progress = replace(self.progress, trees=self.progress.trees | made)
+            self._trees.clear()
 
     def _every_row_ended(self, batch: Batch, step: Step) -> None:
         if batch.topic.scope == "control":
@@ -328,10 +328,10 @@ class Lane:
         return False
 
 
-def _digest(before: bytes | Coming[bytes], parts: Sequence[Typed]) -> bytes:
-    """Extend a digest by the values of a topic's parts."""
-    digest = before if isinstance(before, bytes) else before.result()
-    return chain(digest, values(parts), SIZE)
+def _grown(before: bytes | Coming[bytes], size: int, parts: Sequence[Typed]) -> bytes:
+    """Extend a tree of ``size`` leaves by the bodies of a topic's parts."""
+    peaks = before if isinstance(before, bytes) else before.result()
+    return extended(peaks, size, values(parts), SIZE)
 
 
 def _where(batch: Batch, row: int) -> str:

@@ -1,9 +1,12 @@
 """The ledger entry: what one service took in and gave out for one tick of one partition."""
 
+import hashlib
+from collections.abc import Mapping
+
 import pyarrow as pa
 
+from headrace.bus import tree
 from headrace.bus.changelog import Progress
-from headrace.bus.hashes import chain
 from headrace.bus.service import Tick
 
 
@@ -25,13 +28,17 @@ def ledger_entry(
                 "records_out": sorted(done.records_out.items()),
                 "rejected": done.rejected,
                 "absorbed": done.absorbed,
-                "digest": chain(
-                    b"", pa.array([f"{t} {d.hex()}" for t, d in sorted(done.digests.items())], pa.string())
-                ).hex(),
+                "digest": digest(done.trees),
             }
         ],
         schema=_ENTRY,
     )
+
+
+def digest(trees: Mapping[str, bytes]) -> str:
+    """Return the digest of what was given out, in hex: SHA-256 of a line for each topic, its name and its tree's root."""
+    lines = (f"{topic} {tree.root(peaks).hex()}\n" for topic, peaks in sorted(trees.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 _ENTRY = pa.schema(

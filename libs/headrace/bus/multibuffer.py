@@ -33,6 +33,7 @@ SHA1 = np.array([0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0], np
 SHA256 = np.array(
     [0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19], np.uint32
 )  # fmt: skip
+_HEADS = np.frombuffer(b"\0\1", np.uint8)  # what a leaf and a node begin with
 _K1 = (0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6)
 _K256 = (
     0x428A2F98, 0x71374491, 0xB5C0FBCF, 0xE9B5DBA5, 0x3956C25B, 0x59F111F1, 0x923F82A4, 0xAB1C5ED5,
@@ -264,14 +265,54 @@ def _hash_all(
                     left -= 1
 
 
+@kernel
+def _grow(
+    data: Bytes, bounds: Any, skip: Int, size: Int, steps: Any, heads: Bytes, peaks: Bytes, nodes: Bytes,
+    begun: Words, state: Words, block: Words, padded: Bytes,
+) -> None:  # fmt: skip
+    """Append leaves to a tree of ``size``; each pair of nodes of one height has a node above it.
+
+    ``peaks`` has the perfect trees that are open to the right, by height; ``nodes`` has room for one of them in front.
+    """
+    width, count, height = nodes.shape[1], len(bounds) - 1, 0
+    _hash_all(heads[:1], data, bounds, skip, begun, state, block, padded, nodes[1 : 1 + count])
+    while count:
+        begin = 1
+        if (size >> height) & 1:
+            begin, count = 0, count + 1
+            for byte in range(width):
+                nodes[0, byte] = peaks[height, byte]
+        if count & 1:
+            for byte in range(width):
+                peaks[height, byte] = nodes[begin + count - 1, byte]
+        count, height = count // 2, height + 1
+        pairs = nodes[begin : begin + 2 * count].reshape(2 * count * width)
+        _hash_all(heads[1:], pairs, steps[: count + 1], 0, begun, state, block, padded, nodes[1 : 1 + count])
+
+
+def _begin(first: Words) -> tuple[Words, Words, Words, Bytes]:
+    """Return what a kernel works with: the state a hash begins with in every lane, a state, a block, a padded one."""
+    begun, state = np.empty((2, len(first), LANES), np.uint32)
+    begun[:] = first[:, None]
+    return begun, state, np.zeros((_WORDS, LANES), np.uint32), np.empty(BLOCK, np.uint8)
+
+
 def digests(first: Words, texts: pa.Array, prefix: bytes = b"", skip: int = 0) -> Bytes:
     """Return the digests of ``prefix`` and each text behind its first ``skip`` bytes, a row each.
 
     ``first`` is the state the hash begins with, ``SHA1`` or ``SHA256``.
     """
-    begun, state = np.empty((2, len(first), LANES), np.uint32)
-    begun[:] = first[:, None]
     out = np.empty((len(texts), 4 * len(first)), np.uint8)
-    rest = (begun, state, np.zeros((_WORDS, LANES), np.uint32), np.empty(BLOCK, np.uint8), out)
-    _hash_all(np.frombuffer(prefix, np.uint8), *spans(texts), skip, *rest)
+    _hash_all(np.frombuffer(prefix, np.uint8), *spans(texts), skip, *_begin(first), out)
     return out
+
+
+def grown(peaks: Bytes, size: int, texts: pa.Array, skip: int = 0) -> None:
+    """Append texts behind their first ``skip`` bytes to a Merkle tree of ``size`` leaves (RFC 6962, 2.1; SHA-256).
+
+    ``peaks`` has a row of 32 bytes for each height and is changed in place: that of a height is the root of the perfect
+    tree which stands for the bit of the size.
+    """
+    steps = np.arange(0, (len(texts) // 2 + 2) * BLOCK, BLOCK, dtype=np.int32)
+    nodes = np.empty((len(texts) + 1, peaks.shape[1]), np.uint8)
+    _grow(*spans(texts), skip, size, steps, _HEADS, peaks, nodes, *_begin(SHA256))

@@ -18,6 +18,7 @@ HOOKS = (
     "headrace.bus.partitions",
     "headrace.bus.pulled",
     "headrace.bus.trace",
+    "headrace.bus.tree",
     "headrace.contracts.codec",
     "headrace.contracts.numbering",
     "headrace.features.tiles",
