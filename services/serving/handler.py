@@ -125,10 +125,11 @@ def _predictions(
 ) -> Emit:
     scores, lost = _known(model.predictor.scores(values), model.predictor.names, definition)
     names, count = model.predictor.names, len(scores)
+    classes = pa.array(names, pa.string())
     doubted = lost if doubted is None else doubted | lost
     offsets = np.arange(0, count * len(names) + 1, len(names), dtype=np.int32)
     best = (
-        pa.array(names, pa.string()).take(pa.array(scores.argmax(axis=1)))
+        classes.take(pa.array(scores.argmax(axis=1)))
         if definition.task != "regression"
         else pa.nulls(count, pa.string())
     )
@@ -145,7 +146,10 @@ def _predictions(
         "route": same(model.route, count),
         "task": same(definition.task, count),
         "scores": pa.MapArray.from_arrays(
-            offsets, pa.array(list(names) * count), pa.array(scores.ravel()), _SCORES
+            offsets,
+            classes.take(pa.array(np.tile(np.arange(len(names)), count))),
+            pa.array(scores.ravel()),
+            _SCORES,
         ),
         "label": best,
         "explanation": _unexplained(count),
@@ -182,7 +186,7 @@ def _unexplained(count: int) -> pa.ListArray:
 def _ids(version: Version, vectors: pa.RecordBatch) -> pa.Array:
     """Return the ids of first-revision predictions (DESIGN 5: UUIDv5 over all that decides them)."""
     decided = [vectors[name] for name in ("pipeline_digest", "feature_view_version", "event_id")]
-    return derived_ids(("prediction", version.digest), [*decided, *vectors["origin"].flatten()], "0")
+    return derived_ids(["prediction", version.digest, *decided, *vectors["origin"].flatten(), "0"])
 
 
 def _count(

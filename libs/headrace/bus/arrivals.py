@@ -34,6 +34,8 @@ class HeaderColumns(Sequence[Headers]):
             start, stop, _ = place.indices(len(self))
             return HeaderColumns(self.bounds[start : max(start, stop) + 1], self.names, self.values)
         begin, end = self.bounds[place], self.bounds[place + 1]
+        if begin == end:
+            return ()
         names = (name.decode("utf-8", "replace") for name in self.names[begin:end].to_pylist())
         return tuple(zip(names, self.values[begin:end].to_pylist(), strict=True))
 

@@ -36,8 +36,8 @@ def _parents(causes: pa.Array, source: bytes, ids: pa.Array) -> pa.Array:
     """Return W3C traceparents: the trace id derives from the cause, the span id from source and record."""
     rows = np.empty((len(ids), 55), np.uint8)
     rows[:, :3], rows[:, 35], rows[:, 52:] = _chars(b"00-"), ord("-"), _chars(b"-01")
-    rows[:, 3 : 3 + _TRACE] = hashes.hexed(hashes.sha256(causes))[:, :_TRACE]
-    rows[:, 36 : 36 + _SPAN] = hashes.hexed(hashes.sha256(ids, source))[:, :_SPAN]
+    rows[:, 3 : 3 + _TRACE] = hashes.hexed(hashes.sha256(causes)[:, : _TRACE // 2])
+    rows[:, 36 : 36 + _SPAN] = hashes.hexed(hashes.sha256(ids, source)[:, : _SPAN // 2])
     return hashes.texts(rows, pa.binary())
 
 
