@@ -84,6 +84,8 @@ def run_on(ready: Stage, row: Row, made: Events, warm: int = 0) -> Watch:
 def _work(ready: Stage, row: Row, made: Events, warm: int) -> tuple[float, float]:
     """Run the row's processes until they are done; return when the watch began, and the CPU they took from there."""
     with ready.running(*row.commands, peer=row.peer) as processes:
+        if not row.peer:
+            ready.wait_for_cut()
         ready.publish(made.part(0, warm))
         rest(ready, row, processes, int(0.9 * warm), WARM_STILL)
         before = ready.ends([row.answers, row.refusals])

@@ -92,6 +92,8 @@ def _flow(ready: Stage, row: Row, rate: int, seconds: int) -> int:
     records = ready.framed(made.part(WARM, len(made.number)))
     writer = producer(ready.settings.bootstrap, None, **{"linger.ms": 0})
     with ready.running(*row.commands, peer=row.peer) as processes:
+        if not row.peer:
+            ready.wait_for_cut()
         ready.publish(made.part(0, WARM))
         rest(ready, row, processes, int(0.9 * WARM), WARM_STILL)
         warmed = _publish(writer, records[: WARMING * RATE], RATE, Compilers().rest)
