@@ -25,7 +25,8 @@ class Control:
 class Books:
     """Ticks, ledger entries and control records of one pipeline, as far as they have been read.
 
-    ``closed`` is the last tick that each stage has closed, by service and partition.
+    ``closed`` is the last tick that each stage has closed, by service and partition; ``caught_up`` tells whether the
+    ticks that were there at the start have all been read.
     """
 
     pipeline: str
@@ -34,6 +35,7 @@ class Books:
     reached: dict[str, int] = field(default_factory=dict)
     closed: dict[tuple[str, int], int] = field(default_factory=dict)
     skips: Skips = field(default_factory=Skips)
+    caught_up: bool = False
     _ledger: dict[tuple[str, int, int], Record] = field(default_factory=dict)
 
     def add_tick(self, record: Record) -> None:

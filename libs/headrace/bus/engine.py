@@ -147,6 +147,8 @@ class Engine(Turns):
     def reached(self, topic: str, partition: int, offset: int) -> None:
         """Take the end of a partition: nothing is left unread below ``offset``."""
         self._heard |= topic == COMMANDS.name()
+        for books in self.books.values():
+            books.caught_up |= topic == TICKS.name(books.pipeline)
         for queue in (q for lane in self.lanes.values() for q in lane.queues):
             if (queue.name, queue.partition) == (topic, partition):
                 queue.reach(offset)

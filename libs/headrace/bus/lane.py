@@ -163,6 +163,8 @@ class Lane:
     def _next_batch(self, transaction: Transaction, max_batch: int) -> bool:
         tick = self.books.ticks.get(self.progress.tick)
         raw = self.queues[0].topic is EVENTS
+        if raw and tick is None and not self.books.caught_up:
+            return False  # the tick that cuts these records may be on the log already
         before = tick.raw.get(self.partition, 0) if tick and raw else None
         in_turn = sorted(self.queues, key=lambda queue: len(queue.taken))
         found = (queue.take(self.progress.tick, max_batch, before) for queue in in_turn)

@@ -87,7 +87,7 @@ class MemoryRunner:
             if new := held[at : at + self._most]:
                 found.append(new.columns())
             self._at[topic, partition] = at + len(new)
-        for topic in self.engine.control_topics:
+        for topic in self._watched:
             held = self.log.partitions[topic, 0]
             if self._at.get((topic, 0), 0) == len(held):
                 self.engine.reached(topic, 0, len(held))
