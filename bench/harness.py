@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import psutil
 from bench.job import PARTITIONS, Events, events
 from bench.oracle import check
 from bench.rows import Row
-from bench.stage import Stage, service, stage
+from bench.stage import Stage, stage
 from headrace.bus.reading import KafkaLog, Span, Stamped
 from headrace.contracts import catalogue
 from headrace.errors import HeadraceError
@@ -69,12 +70,8 @@ def run(row: Row, count: int, partitions: int = PARTITIONS) -> Run:
 
 def run_on(ready: Stage, row: Row, made: Events, warm: int = 0) -> Watch:
     """Run a row on a stage until it has answered."""
-    if row.peer:
+    with nullcontext() if row.peer else ready.ticking():
         began, cpu = _work(ready, row, made, warm)
-    else:
-        with ready.running(service("clock")):
-            ready.wait_for_tick()
-            began, cpu = _work(ready, row, made, warm)
     with KafkaLog(ready.settings.bootstrap) as log:
         tails = [Span(row.answers, p, max(0, end - TAIL), end) for p, end in log.ends(row.answers).items()]
         ended = max((r.appended for r in log.read(tails)), default=0) / 1_000
@@ -84,8 +81,6 @@ def run_on(ready: Stage, row: Row, made: Events, warm: int = 0) -> Watch:
 def _work(ready: Stage, row: Row, made: Events, warm: int) -> tuple[float, float]:
     """Run the row's processes until they are done; return when the watch began, and the CPU they took from there."""
     with ready.running(*row.commands, peer=row.peer) as processes:
-        if not row.peer:
-            ready.wait_for_cut()
         ready.publish(made.part(0, warm))
         rest(ready, row, processes, int(0.9 * warm), WARM_STILL)
         before = ready.ends([row.answers, row.refusals])

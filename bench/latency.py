@@ -8,6 +8,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from confluent_kafka import Producer
 from bench.harness import PAUSE, RECEIPT, WARM_STILL, rest, whole
 from bench.job import PARTITIONS, events
 from bench.rows import BASE, Row, rows
-from bench.stage import PATIENCE, Stage, service, stage, within
+from bench.stage import PATIENCE, Stage, stage, within
 from bench.warmth import Compilers
 from headrace.bus.kafka import producer, send
 from headrace.bus.reading import KafkaLog, Stamped
@@ -53,12 +54,8 @@ def latency(
         HeadraceError: when a process ends, or the row does not keep up.
     """
     with stage(partitions, kafka_jit="full") as ready:
-        if row.peer:
+        with nullcontext() if row.peer else ready.ticking():
             since = _flow(ready, row, rate, seconds)
-        else:
-            with ready.running(service("clock")):
-                ready.wait_for_tick()
-                since = _flow(ready, row, rate, seconds)
         with KafkaLog(ready.settings.bootstrap) as log:
             hops = [EVENTS.name("bench")]
             if row.name == "headrace three services":
@@ -92,8 +89,6 @@ def _flow(ready: Stage, row: Row, rate: int, seconds: int) -> int:
     records = ready.framed(made.part(WARM, len(made.number)))
     writer = producer(ready.settings.bootstrap, None, **{"linger.ms": 0})
     with ready.running(*row.commands, peer=row.peer) as processes:
-        if not row.peer:
-            ready.wait_for_cut()
         ready.publish(made.part(0, WARM))
         rest(ready, row, processes, int(0.9 * WARM), WARM_STILL)
         warmed = _publish(writer, records[: WARMING * RATE], RATE, Compilers().rest)

@@ -15,7 +15,7 @@ import psutil
 from bench.harness import STILL, rest
 from bench.job import events
 from bench.rows import Row, three_services
-from bench.stage import STAGES, service, stage
+from bench.stage import STAGES, stage
 
 KEYS, EVENTS_OF_A_KEY, FEW = 100_000, 6, 30_000
 WINDOWS = 3  # of a device
@@ -43,12 +43,10 @@ def memory(keys: int = KEYS, count: int | None = None) -> dict[str, Any]:
 def _held(count: int, keys: int) -> dict[str, tuple[int, int]]:
     """Return the resident and the own bytes of each service after so many events of so many devices."""
     row: Row = three_services()
-    with stage() as ready, ready.running(service("clock")):
-        ready.wait_for_tick()
-        with ready.running(*row.commands) as processes:
-            ready.publish(events(count, keys))
-            rest(ready, row, processes, int(0.9 * count), STILL)
-            seen = [psutil.Process(p.pid).memory_full_info() for p in processes]
+    with stage() as ready, ready.ticking(), ready.running(*row.commands) as processes:
+        ready.publish(events(count, keys))
+        rest(ready, row, processes, int(0.9 * count), STILL)
+        seen = [psutil.Process(p.pid).memory_full_info() for p in processes]
     return {name: (m.rss, m.uss) for name, m in zip(STAGES, seen, strict=True)}
 
 

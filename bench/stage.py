@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +27,7 @@ from headrace.bus.records import Outgoing
 from headrace.bus.registry import ConfluentRegistry
 from headrace.bus.schemas import codec, record_schema, subject
 from headrace.contracts.frame import frame
-from headrace.contracts.topics import DEPLOYMENTS, EVENTS, LEDGER, TICKS, Topic
+from headrace.contracts.topics import DEPLOYMENTS, EVENTS, TICKS
 from headrace.errors import HeadraceError
 from headrace.local import answers
 from headrace.local.settings import Settings
@@ -151,26 +151,16 @@ class Stage:
         if left := writer.flush(PATIENCE):
             raise HeadraceError(f"{left} records were not taken by the broker")
 
-    def wait_for_tick(self) -> None:
-        """Return when a tick has cut the champion's promotion: what comes after it is scored by the model."""
-        within(PATIENCE, "no tick with the champion", lambda: bool(self._champion_ticks()))
+    @contextmanager
+    def ticking(self) -> Iterator[None]:
+        """Run the clock; begin when a tick has cut the champion's promotion: who starts then is answered by the model."""
+        with self.running(service("clock")):
+            within(PATIENCE, "no tick with the champion", self._champion_ticked)
+            yield
 
-    def wait_for_cut(self) -> None:
-        """Return when every partition has closed that tick: what was read before is answered by the prior."""
-        within(PATIENCE, "no cut at the champion", self._champion_cut)
-
-    def _champion_ticks(self) -> list[int]:
-        ticks = self._held(TICKS)
-        return [tick["n"] for tick in ticks if tick["controls"].get(DEPLOYMENTS.name(), 0)]
-
-    def _champion_cut(self) -> bool:
-        first = min(self._champion_ticks())
-        entries = [e for e in self._held(LEDGER) if e["service"] == STAGES[0] and e["tick"] >= first]
-        return {entry["partition"] for entry in entries} == set(range(self.partitions))
-
-    def _held(self, topic: Topic) -> list[Mapping[str, Any]]:
-        held = read_all(self.settings.bootstrap, topic.name("bench"), 0)
-        return [fields for _, _, fields in decode_plain(held, self.registry)]
+    def _champion_ticked(self) -> bool:
+        held = decode_plain(read_all(self.settings.bootstrap, TICKS.name("bench"), 0), self.registry)
+        return any(fields["controls"].get(DEPLOYMENTS.name(), 0) for _, _, fields in held)
 
     def ends(self, topics: Sequence[str]) -> int:
         """Return the sum of the end offsets of the topics: it stands still when nobody writes."""
