@@ -203,7 +203,8 @@ class Encoder:
         if key not in self._writers:
             schema = record_schema(topic, record, definition)
             schema_id = self._registry.register(subject(key[0], schema), schema)
-            self._writers[key] = Writer(key[0], schema, schema_id, topic.headers)
+            headers = topic.headers and topic.stream not in definition.without_headers
+            self._writers[key] = Writer(key[0], schema, schema_id, headers)
         return self._writers[key]
 
     def state_writer(self, topic: str, schema: Schema) -> Writer:

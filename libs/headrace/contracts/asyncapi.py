@@ -17,7 +17,8 @@ _GENERATED = (
 _ABOUT = (
     "Events in, predictions and outcomes out, and every decision between. Values are Avro in the Confluent wire "
     "format; subjects are named by TopicRecordNameStrategy; headers carry "
-    "CloudEvents and W3C traceparent, except where a topic sheet says `headers: false`."
+    "CloudEvents and W3C traceparent, except where a topic sheet says `headers: false` "
+    "or a pipeline names the topic in `without_headers`."
 )
 _HEADERS = {
     "ce_id": "Id of the record.",

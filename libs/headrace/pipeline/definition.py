@@ -257,6 +257,9 @@ class Clock(Part):
     offset: Duration = Field(0, description="source only: where in the day a step begins")
 
 
+_LATER = ("rekey", "without_headers")
+
+
 class Definition(Part):
     """Everything Headrace knows of one use case."""
 
@@ -274,6 +277,10 @@ class Definition(Part):
     dedupe: Duration = Field(
         3 * DAY, description="How long an accepted event id is remembered, in event time"
     )
+    without_headers: list[Literal["predictions", "shadow-predictions", "outcomes"]] = Field(
+        [],
+        description="Topics whose records carry no CloudEvents headers and no traceparent: their bodies hold the same",
+    )
     rules: list[Rule] = []
     label: Label
     features: FeatureView
@@ -286,9 +293,9 @@ class Definition(Part):
 
     @model_serializer(mode="wrap")
     def _as_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out a re-key that is not declared, so that a pipeline keeps the digest it had before."""
+        """Leave out what came later and is not declared, so that a pipeline keeps the digest it had before."""
         told: dict[str, Any] = handler(self)
-        return {name: value for name, value in told.items() if value is not None or name != "rekey"}
+        return {name: value for name, value in told.items() if value or name not in _LATER}
 
     @model_validator(mode="after")
     def _references_hold(self) -> "Definition":
