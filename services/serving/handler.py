@@ -123,16 +123,9 @@ def _predictions(
     doubted: Mask | None,
     definition: Definition,
 ) -> Emit:
-    scores, lost = _known(model.predictor.scores(values), model.predictor.names, definition)
-    names, count = model.predictor.names, len(scores)
-    classes = pa.array(names, pa.string())
-    doubted = lost if doubted is None else doubted | lost
-    offsets = np.arange(0, count * len(names) + 1, len(names), dtype=np.int32)
-    best = (
-        classes.take(pa.array(scores.argmax(axis=1)))
-        if definition.task != "regression"
-        else pa.nulls(count, pa.string())
-    )
+    names = model.predictor.names
+    scores, lost = _known(model.predictor.scores(values), names, definition)
+    count, doubted = len(scores), lost if doubted is None else doubted | lost
     version = model.version
     columns = {
         "prediction_id": _ids(version, vectors),
@@ -145,13 +138,8 @@ def _predictions(
         "model_digest": same(version.digest, count),
         "route": same(model.route, count),
         "task": same(definition.task, count),
-        "scores": pa.MapArray.from_arrays(
-            offsets,
-            classes.take(pa.array(np.tile(np.arange(len(names)), count))),
-            pa.array(scores.ravel()),
-            _SCORES,
-        ),
-        "label": best,
+        "scores": _by_name(names, scores),
+        "label": _best(names, scores, definition),
         "explanation": _unexplained(count),
         "status": _statuses(model, doubted),
         "revision": same(0, count, pa.int32()),
@@ -170,6 +158,21 @@ def _known(scores: Floats, names: Sequence[str], definition: Definition) -> tupl
     middle = definition.prior.get("value", 0.0)
     prior = np.array([definition.prior.get(name, middle) for name in names])
     return np.where(lost[:, None], prior, scores), lost
+
+
+def _by_name(names: Sequence[str], scores: Floats) -> pa.MapArray:
+    """Return scores, a row of one for each name, as maps."""
+    each, count = len(names), len(scores)
+    offsets = np.arange(0, count * each + 1, each, dtype=np.int32)
+    keys = pa.array(names, pa.string()).take(pa.array(np.tile(np.arange(each), count)))
+    return pa.MapArray.from_arrays(offsets, keys, pa.array(scores.ravel()), _SCORES)
+
+
+def _best(names: Sequence[str], scores: Floats, definition: Definition) -> pa.Array:
+    """Return the class of the highest score, the first of equal ones; a regression has none."""
+    if definition.task == "regression":
+        return pa.nulls(len(scores), pa.string())
+    return pa.array(names, pa.string()).take(pa.array(scores.argmax(axis=1)))
 
 
 def _statuses(model: Model, doubted: Mask) -> pa.Array:
