@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
+from pydantic_settings import BaseSettings
 
 from headrace.cli.__main__ import COMMANDS, load
 from headrace.demo import report
+from headrace.local.settings import CHECKOUT, Settings
 from headrace.pipeline import durations
 from headrace.pipeline.definition import Definition, RecordType
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
+SERVICES = CHECKOUT / "services"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -88,12 +92,42 @@ def _told(param: Any) -> str:
     )
 
 
+def settings_page() -> str:
+    """Return the page of all environment variables: those that everybody reads, and those of single services."""
+    head = (
+        "# Settings\n\n"
+        "Made from the settings themselves by `python -m headrace.reference`. Every command and every service reads the "
+        "same variables; one that is set wrongly ends the program with exit code 3, its name and what to do.\n"
+    )
+    found = [("everybody", Settings)]
+    for service in sorted(path.parent.name for path in SERVICES.glob("*/settings.py")):
+        declared = vars(import_module(f"services.{service}.settings")).values()
+        found += [(service, made) for made in declared if _is_settings(made)]
+    return head + "".join(_variables(reader, settings) for reader, settings in found)
+
+
+def _is_settings(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, BaseSettings) and found is not BaseSettings
+
+
+def _variables(reader: str, settings: type[BaseSettings]) -> str:
+    prefix = settings.model_config["env_prefix"]
+    rows = [
+        f"| `{prefix}{name.upper()}` | {field.description}"
+        + ("" if field.default_factory else f". Default: `{field.default}`")
+        + " |\n"
+        for name, field in settings.model_fields.items()
+    ]
+    return f"\n## Read by {reader}\n\n| | |\n|---|---|\n" + "".join(rows)
+
+
 def _json(made: Mapping[str, Any]) -> str:
     return json.dumps(made, indent=2) + "\n"
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "cli.md": cli_page,
+    "settings.md": settings_page,
     "pipeline.schema.json": lambda: _json(pipeline_schema()),
     "report.schema.json": lambda: _json(report_schema()),
 }

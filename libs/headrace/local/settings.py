@@ -31,11 +31,18 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="HEADRACE_", frozen=True, env_ignore_empty=True)
 
-    root: Folder = Field(default_factory=_default_root, description="Folder with services/ and pipelines/")
-    home: Folder = Field(
-        default_factory=lambda seen: seen["root"] / ".headrace", description="Where runtime data live"
+    root: Folder = Field(
+        default_factory=_default_root,
+        description="Folder with services/ and pipelines/; unless set the checkout, or the current folder where there is none",
     )
-    cache: Folder = Field(default_factory=_default_cache, description="Jars, shared between checkouts")
+    home: Folder = Field(
+        default_factory=lambda seen: seen["root"] / ".headrace",
+        description="Where runtime data live; unless set `.headrace` in the root",
+    )
+    cache: Folder = Field(
+        default_factory=_default_cache,
+        description="Jars, shared between checkouts; unless set `headrace` in `$XDG_CACHE_HOME` or `~/.cache`",
+    )
     kafka_port: int = Field(
         9092, ge=1024, le=65534, description="Embedded Kafka; its controller has the next"
     )
@@ -56,11 +63,12 @@ class Settings(BaseSettings):
     mlflow_uri: str = Field(
         default_factory=lambda seen: f"sqlite:///{seen['home'] / 'mlflow.db'}",
         validation_alias=AliasChoices("mlflow_uri", "HEADRACE_MLFLOW_URI", "MLFLOW_TRACKING_URI"),
-        description="MLflow's tracking and model registry",
+        description="MLflow's tracking and model registry, also read from MLFLOW_TRACKING_URI; "
+        "unless set an SQLite file in the home",
     )
     database_url: str = Field(
         default_factory=lambda seen: f"sqlite:///{seen['home'] / 'headrace.db'}",
-        description="SQLAlchemy URL of the views",
+        description="SQLAlchemy URL of the views; unless set an SQLite file in the home",
     )
     max_batch: int = Field(16_384, ge=1, le=100_000, description="Rows a handler gets at once, at most")
 
