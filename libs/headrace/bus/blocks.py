@@ -14,7 +14,7 @@ from headrace.contracts.arrow import same
 
 Column: TypeAlias = "pa.Array | bytes"
 """Byte strings, one a record, or one for all of them."""
-Headers: TypeAlias = tuple[tuple[str, Column], ...]
+ColumnHeaders: TypeAlias = tuple[tuple[str, Column], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Block:
     partition: int
     keys: pa.Array
     values: pa.Array | None = None
-    headers: Headers = ()
+    headers: ColumnHeaders = ()
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.bus import trace
-from headrace.bus.blocks import Block, Headers, weave, woven
+from headrace.bus.blocks import Block, ColumnHeaders, weave, woven
 from headrace.bus.chunks import LINEAGE
 from headrace.bus.partitions import partitions_of
 from headrace.bus.records import Outgoing
@@ -85,7 +85,7 @@ class Writer:
         """Return framed records of typed columns one by one."""
         return list(Typed.alone(self, columns, np.arange(columns.num_rows)).block(partition, tick))
 
-    def _headers(self, columns: pa.RecordBatch, keys: pa.Array, tick: int) -> Headers:
+    def _headers(self, columns: pa.RecordBatch, keys: pa.Array, tick: int) -> ColumnHeaders:
         ids = self._ids(columns, keys, tick)
         causes = filled(columns["event_id"], "") if "event_id" in columns.schema.names else ids
         return trace.headers(self.topic, self.kind, ids, causes, self._times(columns))

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.bus import hashes
-from headrace.bus.blocks import Headers
+from headrace.bus.blocks import ColumnHeaders
 from headrace.contracts.arrow import as_type
 from headrace.contracts.kernel import inlined, kernel
 
@@ -17,7 +17,7 @@ _DAY = 86_400_000_000  # microseconds
 _FIRST, _END = (int(np.datetime64(year).astype("datetime64[us]").astype(int)) for year in ("0000", "10000"))
 
 
-def headers(source: str, kind: str, ids: pa.Array, causes: pa.Array, times: pa.Array) -> Headers:
+def headers(source: str, kind: str, ids: pa.Array, causes: pa.Array, times: pa.Array) -> ColumnHeaders:
     """Return the headers of records as columns.
 
     ``causes`` are the event ids the trace belongs to; a span is a hash of source and record id; ``times`` are whole

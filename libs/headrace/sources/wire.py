@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.bus import trace
-from headrace.bus.blocks import Block, Headers
+from headrace.bus.blocks import Block, ColumnHeaders
 from headrace.bus.encode import Encoder, Writer
 from headrace.bus.records import Outgoing
 from headrace.bus.schemas import Registry, codec
@@ -41,7 +41,7 @@ class Wire:
         keyed = keys(record, columns).cast(pa.binary())
         return Block(self.topic, ANY_PARTITION, keyed, values, self._headers(record, writer, columns))
 
-    def _headers(self, record: RecordType, writer: Writer, columns: pa.RecordBatch) -> Headers:
+    def _headers(self, record: RecordType, writer: Writer, columns: pa.RecordBatch) -> ColumnHeaders:
         """Return the headers of each row; a label shares the trace of the event it answers."""
         ids = columns[record.id]
         causes = columns[record.joins] if record.joins else ids
