@@ -276,7 +276,6 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, default=4)
     parser.add_argument("--rate", type=int, default=120)
     asked = parser.parse_args()
-    FORK.set_forkserver_preload(["bench.rebalance"])
     loop = undisturbed(asked.rate)
     try:
         for settings in running_kafka():
