@@ -13,9 +13,10 @@ CLIP = 1e-6
 
 
 def row_losses(task: Task, scores: Floats, target: Floats) -> Floats:
-    """Return one loss a row: log loss in nats, or the squared error of a regression's value."""
+    """Return one loss a row: log loss in nats, or the squared error of a regression's value, which may be infinite."""
     if task == "regression":
-        return np.square(scores[:, 0] - target)
+        with np.errstate(over="ignore"):
+            return np.square(scores[:, 0] - target)
     likelihood = scores[np.arange(len(target)), target.astype(np.int64)]
     return -np.log(np.clip(likelihood, CLIP, 1.0))
 
