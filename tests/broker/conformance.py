@@ -149,6 +149,16 @@ def check_a_tick_stays_open_until_its_end_is_read(rig):
     assert (entry["records_in"], entry["raw_to"]) == (4, 4)
 
 
+def check_ticks_that_are_there_cut_what_a_new_replica_reads(rig):
+    cuts = []
+    for n, step in enumerate(STEPS):
+        rig.append(rig.events(step))
+        cuts.append(rig.end(EVENTS))
+        rig.tick(n + 1, cuts[-1])
+    rig.settle([rig.runner(INGESTION, max_batch=3)])
+    assert [(entry["tick"], entry["raw_to"]) for entry in rig.rows(LEDGER)] == list(enumerate(cuts, 1))
+
+
 def check_the_same_input_gives_the_same_bytes(rig):
     reference = MemoryRig(rig.definition.name, rig.registry)  # dead letters hold schema ids
     _run(reference, [reference.runner(s) for s in DATA_PLANE], STEPS)
