@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.bus import hashes
+from headrace.bus.joining import joined
 from headrace.bus.service import Batch, Emit, Refused
 from headrace.contracts.arrow import as_type, same
 from headrace.contracts.topics import RECEIPTS, REJECTED, Topic
@@ -32,7 +33,7 @@ def derived_ids(parts: Sequence[pa.Array | str]) -> pa.Array:
     if all(isinstance(part, str) for part in told):
         return same(derived_id(*told), max(len(part) for part in parts if not isinstance(part, str)))
     begin = list(takewhile(lambda part: isinstance(part, str), told))
-    names = pc.binary_join_element_wise(*told[len(begin) :], "/")
+    names = joined(told[len(begin) :], "/")
     prefix = "".join(f"{part}/" for part in begin)
     return hashes.texts(hashes.uuids(hashes.sha1(names, NAMESPACE.bytes + prefix.encode())))
 

@@ -14,6 +14,7 @@ from headrace.testing.broker import running_broker
 
 HOOKS = (
     "headrace.bus.hashes",
+    "headrace.bus.joining",
     "headrace.bus.native",
     "headrace.bus.partitions",
     "headrace.bus.pulled",
