@@ -21,6 +21,7 @@ def blocks(topic):
     ids = column(b"%d")
     headers = (("id", ids), ("source", b"one for all"), ("empty", b""))
     yield Block(topic, 0, ids, column(b"value %d"), headers)
+    yield Block(topic, 0, ids, column(b"plain %d"))
     yield Block(topic, 1, column(b"gone %d"))
 
 
@@ -49,10 +50,11 @@ def test_blocks_arrive_as_their_records_also_through_a_full_queue(broker, topics
         send(plain, block)
     assert with_little_room.flush(60) == plain.flush(60) == 0
     assert told(broker, fast) == told(broker, slow)
-    assert len(told(broker, fast)) == 2 * COUNT
+    assert len(told(broker, fast)) == 3 * COUNT
 
 
-def test_a_refused_record_is_an_error(broker):
+@pytest.mark.parametrize("place", range(3))
+def test_a_refused_record_is_an_error(broker, place):
     transactional = producer(broker.bootstrap, "native-refused")  # no transaction has begun
     with pytest.raises(KafkaException):
-        send_block(transactional, next(blocks("native-refused")))
+        send_block(transactional, list(blocks("native-refused"))[place])

@@ -25,6 +25,9 @@ Words = npt.NDArray[np.int64]
 _UNION = 9
 _TOPIC, _PARTITION, _VALUE, _KEY, _FLAGS, _HEADER = 2, 3, 4, 5, 7, 9
 _COPY = 0x2
+# Words of rd_kafka_message_t: its error (32 bits), topic, partition (32 bits), value and its size, key and its size, offset.
+ERROR, TOPIC, PARTITION, VALUE, VALUE_SIZE, KEY, KEY_SIZE, OFFSET, _OWN = range(9)
+MESSAGE = _OWN + 1
 _WAIT = 0.1
 
 
@@ -51,6 +54,13 @@ def library() -> Any | None:
         ctypes.c_void_p,
         ctypes.c_size_t,
     ]
+    opened.rd_kafka_produce_batch.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_int32,
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_int,
+    ]
     opened.rd_kafka_topic_name.restype = ctypes.c_char_p
     opened.rd_kafka_topic_name.argtypes = [ctypes.c_void_p]
     opened.rd_kafka_error_code.argtypes = [ctypes.c_void_p]
@@ -73,9 +83,32 @@ def send(client: Producer, block: Block) -> None:
     assert opened is not None  # noqa: S101 -- who calls has asked
     topic = opened.rd_kafka_topic_new(handle(client), block.topic.encode(), None)
     try:
-        _produce_all(client, opened, topic, block)
+        if block.headers or block.values is None:
+            _produce_all(client, opened, topic, block)
+        else:
+            _produce_plain(client, opened, topic, block)
     finally:
         opened.rd_kafka_topic_destroy(topic)
+
+
+def _produce_plain(client: Producer, opened: Any, topic: int, block: Block) -> None:
+    """Hand over records without headers in one call; behind one that finds the queue full all are refused alike."""
+    messages = np.zeros((len(block), MESSAGE), np.int64)
+    columns = {VALUE: spans(block.values), KEY: spans(block.keys)}
+    for word, (data, bounds) in columns.items():
+        messages[:, word] = data.ctypes.data + bounds[:-1].astype(np.int64)
+        messages[:, word + 1] = np.diff(bounds)
+    done = 0
+    while done < len(block):
+        left = messages[done:]
+        left[:, ERROR] = 0
+        taken = opened.rd_kafka_produce_batch(topic, block.partition, _COPY, left.ctypes.data, len(left))
+        if taken < len(left):
+            code = int(left[taken, ERROR].astype(np.int32))
+            if code != KafkaError._QUEUE_FULL:  # noqa: SLF001 -- the client's own name for it
+                raise KafkaException(KafkaError(code))
+            client.poll(_WAIT)
+        done += taken
 
 
 def _produce_all(client: Producer, opened: Any, topic: int, block: Block) -> None:

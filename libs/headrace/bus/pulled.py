@@ -1,7 +1,7 @@
 """Records taken from a queue of the Kafka client's own C library, as columns and without a Python call for each.
 
-The layout of ``rd_kafka_message_t`` and the functions are those of ``rdkafka.h``; which client this was proven with
-stands in :mod:`headrace.bus.native`.
+The functions are those of ``rdkafka.h``; which client this was proven with, and the layout of its messages, stand in
+:mod:`headrace.bus.native`.
 """
 
 import ctypes
@@ -17,15 +17,13 @@ from confluent_kafka import KafkaError
 
 from headrace.bus.arrivals import Arrivals, HeaderColumns, Told
 from headrace.bus.foreign import call, call_with_five
+from headrace.bus.native import ERROR, KEY, KEY_SIZE, MESSAGE, OFFSET, PARTITION, TOPIC, VALUE, VALUE_SIZE
 from headrace.bus.records import Place
 from headrace.contracts.arrow import validity
 from headrace.contracts.kernel import kernel
 
 Words = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
-# Words of a message: its error (32 bits), topic, partition (32 bits), value and its size, key and its size, offset.
-_ERROR, _TOPIC, _PARTITION, _VALUE, _VALUE_SIZE, _KEY, _KEY_SIZE, _OFFSET, _OWN = range(9)
-_MESSAGE = _OWN + 1
 _NAME, _NAME_SIZE, _CONTENT, _CONTENT_SIZE, _HEADER = range(5)
 Functions = tuple[int, ...]  # addresses: of memcpy, of strlen, and of the library's functions about messages
 _COPY, _LENGTH, _HEADERS, _COUNT, _GET, _DESTROY = range(6)
@@ -67,21 +65,21 @@ def pull(
 
 def _read(opened: Any, pointers: Words, headed: Callable[[str], bool]) -> Iterator[Arrivals | Told]:
     called = functions(opened)
-    messages = np.empty((len(pointers), _MESSAGE), np.int64)
+    messages = np.empty((len(pointers), MESSAGE), np.int64)
     _copy_all(called[_COPY], pointers, messages)
-    at_end = messages[:, _ERROR].astype(np.int32) == _END
-    order = np.lexsort((at_end, messages[:, _PARTITION].astype(np.int32), messages[:, _TOPIC]))
+    at_end = messages[:, ERROR].astype(np.int32) == _END
+    order = np.lexsort((at_end, messages[:, PARTITION].astype(np.int32), messages[:, TOPIC]))
     pointers, messages = pointers[order], messages[order]
-    errors, partitions = (messages[:, n].astype(np.int32) for n in (_ERROR, _PARTITION))
-    changed = (np.diff(messages[:, _TOPIC]) != 0) | (np.diff(partitions) != 0) | (np.diff(errors) != 0)
+    errors, partitions = (messages[:, n].astype(np.int32) for n in (ERROR, PARTITION))
+    changed = (np.diff(messages[:, TOPIC]) != 0) | (np.diff(partitions) != 0) | (np.diff(errors) != 0)
     starts = np.concatenate([[0], np.flatnonzero(changed) + 1, [len(pointers)]]).tolist()
     for start, stop in pairwise(starts):
-        topic = opened.rd_kafka_topic_name(int(messages[start, _TOPIC])).decode()
+        topic = opened.rd_kafka_topic_name(int(messages[start, TOPIC])).decode()
         partition = int(partitions[start])
         if errors[start]:
             first = stop - 1 if errors[start] == _END else start
             told = KafkaError(int(errors[start]))
-            yield from (Told(topic, partition, int(offset), told) for offset in messages[first:stop, _OFFSET])
+            yield from (Told(topic, partition, int(offset), told) for offset in messages[first:stop, OFFSET])
         else:
             own = pointers[start:stop] if headed(topic) else pointers[:0]
             yield _columns((topic, partition), messages[start:stop], own, called)
@@ -91,9 +89,9 @@ def _columns(place: Place, messages: Words, headed: Words, called: Functions) ->
     """Return good messages of one place as columns."""
     return Arrivals(
         *place,
-        messages[:, _OFFSET].copy(),
-        _texts(called[_COPY], messages[:, _KEY], messages[:, _KEY_SIZE]),
-        _texts(called[_COPY], messages[:, _VALUE], messages[:, _VALUE_SIZE]),
+        messages[:, OFFSET].copy(),
+        _texts(called[_COPY], messages[:, KEY], messages[:, KEY_SIZE]),
+        _texts(called[_COPY], messages[:, VALUE], messages[:, VALUE_SIZE]),
         _headers(headed, len(messages), called),
     )
 
@@ -161,7 +159,7 @@ def _destroy(destroy: Any, pointers: Words) -> None:
 def warm() -> None:
     """Compile the kernels and leave them in the cache on disk."""
     words, none = np.zeros(1, np.int64), np.zeros(0, np.int64)
-    _copy_all(0, none, np.zeros((0, _MESSAGE), np.int64))
+    _copy_all(0, none, np.zeros((0, MESSAGE), np.int64))
     _gather(0, none, np.zeros(1, np.int32), np.zeros(1, np.uint8))
     _count_headers(0, 0, none, none, words)
     _find_headers(0, 0, none, words, np.zeros((0, _HEADER), np.int64))
