@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -164,8 +165,14 @@ def _by_name(names: Sequence[str], scores: Floats) -> pa.MapArray:
     """Return scores, a row of one for each name, as maps."""
     each, count = len(names), len(scores)
     offsets = np.arange(0, count * each + 1, each, dtype=np.int32)
-    keys = pa.array(names, pa.string()).take(pa.array(np.tile(np.arange(each), count)))
+    keys = _repeated(tuple(names), 1 << count.bit_length())[: count * each]
     return pa.MapArray.from_arrays(offsets, keys, pa.array(scores.ravel()), _SCORES)
+
+
+@lru_cache(maxsize=16)
+def _repeated(names: tuple[str, ...], count: int) -> pa.StringArray:
+    """Return names one after the other, again and again, to cut from."""
+    return pa.array(names, pa.string()).take(pa.array(np.tile(np.arange(len(names)), count)))
 
 
 def _best(names: Sequence[str], scores: Floats, definition: Definition) -> pa.Array:

@@ -116,11 +116,15 @@ def filled(column: pa.Array, value: Any) -> pa.Array:
 def same(value: Any, count: int, kind: pa.DataType | None = None) -> pa.Array:
     """Return a column that holds one value ``count`` times."""
     plain = value is None or isinstance(value, str | int)  # 0.0 and -0.0 are equal, and lists have no hash
-    return pa.repeat(_scalar(value, kind) if plain else pa.scalar(value, kind), count)
+    if not plain:
+        return pa.repeat(pa.scalar(value, kind), count)
+    return _repeated(value, kind, 1 << max(count - 1, 0).bit_length())[:count]
 
 
-# Making a scalar costs more than a short column of it.
-_scalar = lru_cache(maxsize=1_024, typed=True)(pa.scalar)
+@lru_cache(maxsize=64, typed=True)
+def _repeated(value: Any, kind: pa.DataType | None, count: int) -> pa.Array:
+    """Return a column to cut from: most of what is repeated are a few names, batch after batch."""
+    return pa.repeat(pa.scalar(value, kind), count)
 
 
 def taken(columns: Columns, rows: npt.NDArray[np.int64]) -> Columns:
