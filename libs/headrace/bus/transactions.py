@@ -17,7 +17,7 @@ The rules, each from a failure seen on a real broker:
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
 from functools import partial
 from typing import Any
@@ -88,8 +88,8 @@ class Transactions:
         asked = False
         try:
             self.begin()
-            for step in self._steps(transaction):
-                step(transaction)
+            self._send_all(transaction)
+            self.offsets(transaction)
             asked = True
             self.commit()
         except (KafkaException, StuckError) as error:
@@ -124,12 +124,6 @@ class Transactions:
                 self.producer.flush(1)
                 reach("mid-produce")
             self._send(block.cut(half, len(block)), last=n in lasts)
-
-    def _steps(self, transaction: Transaction) -> Sequence[Callable[[Transaction], None]]:
-        """Return what ties records and offsets together: of many records after the offsets, which would wait for them."""
-        if transaction.rows > AT_ONCE and not transaction.tails:
-            return self.offsets, self._send_all
-        return self._send_all, self.offsets
 
     def _send_all(self, transaction: Transaction) -> None:
         """Hand over the records; where they are many, beside what is to be done meanwhile."""
