@@ -1,11 +1,13 @@
 """Records that are decoded with those of other partitions are what they are alone."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.bus.arrivals import arrivals
-from headrace.bus.chunks import SMALL, derived, raw, together
+from headrace.bus.chunks import SMALL, alike, derived, joined, raw, together
 from headrace.bus.errors import BrokenRecordError
 from headrace.bus.records import Incoming
 from headrace.bus.schemas import reading_schema
@@ -79,6 +81,18 @@ def test_a_services_records_of_several_partitions(loop, data):
         return derived(VALIDATED, found, loop.registry, lambda name: reading_schema(VALIDATED, name, SHOP))
 
     assert [told(chunk) for chunk in read(parts)] == [told(chunk) for p in parts for chunk in read([p])]
+
+
+@given(data=st.data())
+def test_what_was_cut_is_joined_again(loop, data):
+    some = st.sampled_from([*values(loop, EVENTS), b"", b"\0\0\0\0\1?"])
+    (whole,) = raw(
+        EVENTS, [part(EVENTS, 3, data.draw(st.lists(some, min_size=1, max_size=9)))], loop.registry, SHOP
+    )
+    ends = sorted(data.draw(st.sets(st.integers(1, len(whole) - 1)))) if len(whole) > 1 else []
+    pieces = [whole.between(*bound) for bound in pairwise([0, *ends, len(whole)])]
+    assert alike(pieces)
+    assert told(joined(pieces)) == told(whole)
 
 
 def test_one_that_cannot_be_decoded_is_named_by_its_own_place(loop):

@@ -153,7 +153,7 @@ def joined(parts: Sequence[Arrivals]) -> Arrivals:
         np.concatenate([p.offsets for p in parts]),
         pa.concat_arrays([p.keys for p in parts]),
         pa.concat_arrays([p.values for p in parts]),
-        _joined_headers([p.headers for p in parts]),
+        joined_headers([p.headers for p in parts]),
     )
 
 
@@ -165,7 +165,8 @@ def by_place(parts: Iterable[Arrivals]) -> Mapping[Place, Arrivals]:
     return {place: joined(found) for place, found in groups.items()}
 
 
-def _joined_headers(parts: Sequence[HeaderColumns]) -> HeaderColumns:
+def joined_headers(parts: Sequence[HeaderColumns]) -> HeaderColumns:
+    """Return the headers of records that follow each other."""
     own = [p.take(np.arange(len(p))) for p in parts]
     ends = np.cumsum([0, *(int(p.bounds[-1]) for p in own)])
     bounds = [p.bounds[:-1] + before for p, (before, _) in zip(own, pairwise(ends), strict=True)]

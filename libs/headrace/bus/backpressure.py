@@ -39,7 +39,7 @@ class Backpressure:
 
 def rows_waiting(queue: Queue) -> int:
     """Return how many decoded rows of a queue nobody has taken yet."""
-    return sum(map(len, queue.chunks)) - queue.start
+    return sum(map(len, queue.chunks))
 
 
 def _may_wait(lane: Lane, queue: Queue) -> bool:

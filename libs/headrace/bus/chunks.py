@@ -1,16 +1,16 @@
 """From wire to columns: records of one partition become a chunk that batches are cut from."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.bus.arrivals import Arrivals, Ints
+from headrace.bus.arrivals import Arrivals, HeaderColumns, Ints, header_columns, joined_headers
 from headrace.bus.errors import BrokenRecordError
-from headrace.bus.records import Headers, Incoming
+from headrace.bus.records import Incoming
 from headrace.bus.schemas import Registry, Schema, codec
 from headrace.bus.service import Batch, Selection
 from headrace.contracts.arrow import as_type, filled, same, spans, taken
@@ -28,6 +28,7 @@ ORIGIN = pa.struct(
     ]
 )
 SMALL = 1 << 20  # bytes of records up to which those of several partitions are decoded together
+NO_HEADERS = header_columns(())
 LINEAGE = ("event_id", "entity_key", "event_time", "origin", "tick")
 
 
@@ -47,6 +48,12 @@ class Rows:
 
     def __len__(self) -> int:
         return int(self.lineage.num_rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of the columns."""
+        bodies = 0 if self.bodies is None else self.bodies.nbytes
+        return int(self.lineage.nbytes + bodies + sum(s.columns.nbytes for s in self.records.values()))
 
     def between(self, start: int, stop: int) -> "Rows":
         """Return rows ``start`` to ``stop``."""
@@ -71,17 +78,28 @@ class Chunk:
     partition: int
     offsets: np.ndarray | None
     rows: Rows
-    headers: Sequence[Headers] = ()
+    headers: HeaderColumns = NO_HEADERS
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def cut(self, start: int, stop: int, tick: int) -> Batch:
-        """Return rows ``start`` to ``stop`` as a batch of one tick."""
-        rows = self.rows.between(start, stop)
-        lineage = rows.lineage
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of its columns."""
+        return self.rows.nbytes
+
+    def between(self, start: int, stop: int) -> "Chunk":
+        """Return rows ``start`` to ``stop``."""
+        offsets = None if self.offsets is None else self.offsets[start:stop]
+        return replace(
+            self, offsets=offsets, rows=self.rows.between(start, stop), headers=self.headers[start:stop]
+        )
+
+    def batch(self, tick: int) -> Batch:
+        """Return the rows as a batch of one tick."""
+        rows, lineage = self.rows, self.rows.lineage
         if rows.ticks is None:
-            lineage = lineage.append_column("tick", same(tick, stop - start, pa.int64()))
+            lineage = lineage.append_column("tick", same(tick, len(self), pa.int64()))
         return Batch(
             topic=self.topic,
             partition=self.partition,
@@ -89,9 +107,50 @@ class Chunk:
             lineage=lineage,
             records=rows.records,
             bodies=rows.bodies,
-            headers=self.headers[start:stop],
+            headers=self.headers,
             broken=rows.broken,
         )
+
+
+def alike(parts: Sequence[Chunk]) -> bool:
+    """Tell whether chunks of one partition can be joined: they come from the log, and a record type has one schema."""
+    schemas: dict[str, pa.Schema] = {}
+    columns = [(name, s.columns) for part in parts for name, s in part.rows.records.items()]
+    columns += [("", part.rows.lineage) for part in parts]
+    return all(part.offsets is not None for part in parts) and all(
+        schemas.setdefault(name, found.schema).equals(found.schema) for name, found in columns
+    )
+
+
+def joined(parts: Sequence[Chunk]) -> Chunk:
+    """Return chunks that are :func:`alike` and follow each other as one."""
+    if len(parts) == 1:
+        return parts[0]
+    first, begins = parts[0], np.cumsum([0, *map(len, parts[:-1])]).tolist()
+    pairs = [(part.rows, begin) for part, begin in zip(parts, begins, strict=True)]
+    records: dict[str, list[Selection]] = {}
+    for rows, begin in pairs:
+        for name, found in rows.records.items():
+            records.setdefault(name, []).append(Selection(found.rows + begin, found.columns))
+    raw = first.rows.bodies is not None
+    return replace(
+        first,
+        offsets=np.concatenate([part.offsets for part in parts if part.offsets is not None]),
+        headers=joined_headers([part.headers for part in parts]),
+        rows=Rows(
+            lineage=pa.concat_batches([rows.lineage for rows, _ in pairs]),
+            records={name: _in_line(found) for name, found in records.items()},
+            ticks=None if raw else np.concatenate([rows.ticks for rows, _ in pairs]),
+            bodies=pa.concat_arrays([rows.bodies for rows, _ in pairs]) if raw else None,
+            broken={row + begin: why for rows, begin in pairs for row, why in rows.broken.items()},
+        ),
+    )
+
+
+def _in_line(parts: Sequence[Selection]) -> Selection:
+    """Return rows that follow each other."""
+    rows, columns = [part.rows for part in parts], [part.columns for part in parts]
+    return Selection(np.concatenate(rows), pa.concat_batches(columns))
 
 
 def _parts(records: Mapping[str, Selection], start: int, stop: int) -> dict[str, Selection]:
@@ -144,7 +203,7 @@ class _Several:
         bounds = pairwise(self._bounds.tolist())
         raw = rows.bodies is not None
         return [
-            Chunk(topic, p.partition, p.offsets, rows.between(*bound), p.headers if raw else ())
+            Chunk(topic, p.partition, p.offsets, rows.between(*bound), p.headers if raw else NO_HEADERS)
             for p, bound in zip(self._parts, bounds, strict=True)
         ]
 

@@ -5,21 +5,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from headrace.bus.chunks import Chunk
+from headrace.bus.chunks import Chunk, alike, joined
 from headrace.bus.service import Batch
 from headrace.contracts.topics import Topic
+
+JOINED = 1 << 26  # bytes up to which chunks are joined
 
 
 @dataclass(slots=True)
 class Queue:
-    """Chunks of one partition of one input; ``taken`` rows come back when the transaction aborts."""
+    """Chunks of one partition of one input; what is ``taken`` comes back when the transaction aborts."""
 
     topic: Topic
     name: str
     partition: int
     chunks: deque[Chunk] = field(default_factory=deque)
-    start: int = 0
-    taken: list[tuple[Chunk, int, int]] = field(default_factory=list)
+    taken: list[Chunk] = field(default_factory=list)
     position: int | None = None
     reached: int = 0
 
@@ -34,10 +35,9 @@ class Queue:
     def waiting(self, tick: int) -> int:
         """Return how many rows of derived input belong to a tick or to earlier ones."""
         total = 0
-        for n, chunk in enumerate(self.chunks):
-            assert chunk.rows.ticks is not None  # noqa: S101 -- only derived input is asked
-            upto = int(np.searchsorted(chunk.rows.ticks, tick, side="right"))
-            total += max(0, upto - (self.start if n == 0 else 0))
+        for chunk in self.chunks:
+            upto = _due(chunk, tick, None)
+            total += upto
             if upto < len(chunk):
                 break
         return total
@@ -46,28 +46,41 @@ class Queue:
         """Take up to ``most`` rows of a tick (raw input: of offsets below ``before``) as a batch."""
         if not self.chunks:
             return None
-        chunk, start = self.chunks[0], self.start
-        stop = min(len(chunk), start + most)
-        if chunk.rows.ticks is not None:
-            stop = min(stop, int(np.searchsorted(chunk.rows.ticks, tick, side="right")))
-        elif before is not None:
-            assert chunk.offsets is not None  # noqa: S101 -- raw records come from the log
-            stop = min(stop, int(np.searchsorted(chunk.offsets, before, side="left")))
-        if stop <= start:
+        if _due(self.chunks[0], tick, before) == len(self.chunks[0]) < most:
+            self._join(most)
+        stop = min(most, _due(self.chunks[0], tick, before))
+        if not stop:
             return None
-        self.taken.append((chunk, start, stop))
+        chunk = self._cut(stop)
+        self.taken.append(chunk)
         if chunk.offsets is not None:
-            self.position = int(chunk.offsets[stop - 1]) + 1
-        self.start = stop
-        if stop == len(chunk):
-            self.chunks.popleft()
-            self.start = 0
-        return chunk.cut(start, stop, tick)
+            self.position = int(chunk.offsets[-1]) + 1
+        return chunk.batch(tick)
+
+    def _join(self, most: int) -> None:
+        """Make one of the first chunks, up to ``most`` rows: a batch has a price, however short it is."""
+        parts = [self.chunks.popleft()]
+        rows, size = len(parts[0]), parts[0].nbytes
+        while self.chunks and rows < most and alike([*parts, self.chunks[0]]):
+            size += self.chunks[0].nbytes
+            if size > JOINED:
+                break
+            parts.append(self._cut(most - rows))
+            rows += len(parts[-1])
+        self.chunks.appendleft(joined(parts))
+
+    def _cut(self, most: int) -> Chunk:
+        """Take the first ``most`` rows of the first chunk."""
+        chunk = self.chunks.popleft()
+        if most >= len(chunk):
+            return chunk
+        self.chunks.appendleft(chunk.between(most, len(chunk)))
+        return chunk.between(0, most)
 
     @property
     def took_handed_over(self) -> bool:
         """Tell whether the open transaction took rows that are not on the log yet."""
-        return any(chunk.offsets is None for chunk, _, _ in self.taken)
+        return any(chunk.offsets is None for chunk in self.taken)
 
     def commit(self) -> None:
         """Let go of what was taken."""
@@ -75,19 +88,19 @@ class Queue:
 
     def rollback(self) -> None:
         """Put back what was taken; what was handed over inside the process is made again by its maker."""
-        self._drop_handed_over()
-        for chunk, start, stop in reversed(self.taken):
-            if not (self.chunks and self.chunks[0] is chunk and self.start == stop):
-                self.chunks.appendleft(chunk)
-            self.start = start
-        if self.taken:
-            chunk, start, _ = self.taken[0]
-            assert chunk.offsets is not None  # noqa: S101 -- the others have been dropped
-            self.position = int(chunk.offsets[start])
+        back = [chunk for chunk in (*self.taken, *self.chunks) if chunk.offsets is not None]
+        if any(chunk.offsets is not None for chunk in self.taken):
+            assert back[0].offsets is not None  # noqa: S101 -- the others have been dropped
+            self.position = int(back[0].offsets[0])
+        self.chunks = deque(back)
         self.taken.clear()
 
-    def _drop_handed_over(self) -> None:
-        if self.chunks and self.chunks[0].offsets is None:
-            self.start = 0
-        self.chunks = deque(c for c in self.chunks if c.offsets is not None)
-        self.taken = [t for t in self.taken if t[0].offsets is not None]
+
+def _due(chunk: Chunk, tick: int, before: int | None) -> int:
+    """Return how many rows of a chunk, from its first on, belong to a tick (raw input: lie below ``before``)."""
+    if chunk.rows.ticks is not None:
+        return int(np.searchsorted(chunk.rows.ticks, tick, side="right"))
+    if before is None:
+        return len(chunk)
+    assert chunk.offsets is not None  # noqa: S101 -- raw records come from the log
+    return int(np.searchsorted(chunk.offsets, before, side="left"))
