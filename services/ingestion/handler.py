@@ -132,15 +132,16 @@ def _claim(batch: Batch, good: np.ndarray, rows: Rows, memory: int) -> tuple[Ref
     held, kept = rows["claimed"].index.held(ids, batch.since, batch.tick)
     first = _firsts(ids)
     fresh = ~held & (first == np.arange(len(ids)))
-    known = np.where(held[:, None], kept, bodies[first])
-    same = (known == bodies).all(axis=1)
+    again = np.flatnonzero(~fresh)
+    known = np.where(held[again, None], kept[again], bodies[first[again]])
+    same = (known == bodies[again]).all(axis=1)
     dues = as_type(lineage["event_time"], pa.int64()).to_numpy() + memory
     if fresh.any():
         claimed = Claimed(filtered(ids, fresh), bodies[fresh], dues[fresh])
         offset = batch.lineage["origin"][0]["offset"].as_py()
         keys, found = zip(*blocks(claimed, offset, batch.tick, memory), strict=True)
         rows["claimed"].put(keys, found)
-    conflicts = good[~fresh & ~same]
+    conflicts = good[again[~same]]
     refused = Refused(
         rows=conflicts,
         rule="conflict",
@@ -149,7 +150,7 @@ def _claim(batch: Batch, good: np.ndarray, rows: Rows, memory: int) -> tuple[Ref
         actual=["another body"] * len(conflicts),
         hint="an accepted event cannot be changed; send a new event with an id of its own",
     )
-    return refused, good[~fresh & same]
+    return refused, good[again[same]]
 
 
 def _firsts(ids: pa.Array) -> np.ndarray:

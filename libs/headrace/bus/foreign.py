@@ -1,5 +1,7 @@
 """Functions of C libraries, called by their address from compiled code."""
 
+import ctypes
+from functools import cache
 from typing import Any
 
 from llvmlite import ir
@@ -7,6 +9,17 @@ from numba import types
 from numba.extending import intrinsic
 
 _WORD = ir.IntType(64)
+
+
+@cache
+def plain(name: str) -> int:
+    """Return the address of a function of the C library."""
+    return address(getattr(ctypes.CDLL(None), name))
+
+
+def address(function: Any) -> int:
+    """Return the address of a function of an opened library."""
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 def _calling(count: int) -> Any:

@@ -1,15 +1,13 @@
 """Texts of several columns as one text a row, with what stands between them: Arrow's own join is several times slower."""
 
-import ctypes
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from headrace.bus.foreign import call
+from headrace.bus.foreign import call, plain
 from headrace.contracts.arrow import spans
 from headrace.contracts.kernel import kernel
 
@@ -36,7 +34,7 @@ def joined(parts: Sequence[pa.Array | str], separator: str) -> pa.StringArray:
         raise pa.ArrowCapacityError("the joined texts take more than 2 GiB")
     out = np.empty(max(int(offsets[-1]), 1), np.uint8)
     places = np.array([data.ctypes.data for data, _ in found], np.int64)
-    _join(_copy(), places, bounds, np.frombuffer(b"".join(between) or b"\0", np.uint8), fixed, out)
+    _join(plain("memcpy"), places, bounds, np.frombuffer(b"".join(between) or b"\0", np.uint8), fixed, out)
     buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(out)]
     return pa.Array.from_buffers(pa.string(), len(columns[0]), buffers)
 
@@ -51,12 +49,6 @@ def _between(parts: Sequence[pa.Array | str], separator: str) -> list[bytes]:
         else:
             found.append("")
     return [text.encode() for text in found]
-
-
-@cache
-def _copy() -> int:
-    """Return the address of memcpy."""
-    return ctypes.cast(ctypes.CDLL(None).memcpy, ctypes.c_void_p).value or 0
 
 
 @kernel

@@ -4,7 +4,6 @@ The functions are those of ``rdkafka.h``; which client this was proven with, and
 :mod:`headrace.bus.native`.
 """
 
-import ctypes
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import pairwise
@@ -16,7 +15,7 @@ import pyarrow as pa
 from confluent_kafka import KafkaError
 
 from headrace.bus.arrivals import Arrivals, HeaderColumns, Told
-from headrace.bus.foreign import call, call_with_five
+from headrace.bus.foreign import address, call, call_with_five, plain
 from headrace.bus.native import ERROR, KEY, KEY_SIZE, MESSAGE, OFFSET, PARTITION, TOPIC, VALUE, VALUE_SIZE
 from headrace.bus.records import Place
 from headrace.contracts.arrow import validity
@@ -34,13 +33,9 @@ _NOTHING = pa.array([], pa.binary())
 @cache
 def functions(opened: Any) -> Functions:
     """Return the addresses of what the kernels call."""
-    plain = ctypes.CDLL(None)
-    found = [plain.memcpy, plain.strlen]
-    found += [
-        getattr(opened, f"rd_kafka_{n}")
-        for n in ("message_headers", "header_cnt", "header_get_all", "message_destroy")
-    ]
-    return tuple(ctypes.cast(function, ctypes.c_void_p).value or 0 for function in found)
+    names = ("message_headers", "header_cnt", "header_get_all", "message_destroy")
+    found = [address(getattr(opened, f"rd_kafka_{name}")) for name in names]
+    return (plain("memcpy"), plain("strlen"), *found)
 
 
 def pull(
@@ -68,7 +63,7 @@ def _read(opened: Any, pointers: Words, headed: Callable[[str], bool]) -> Iterat
     messages = np.empty((len(pointers), MESSAGE), np.int64)
     _copy_all(called[_COPY], pointers, messages)
     at_end = messages[:, ERROR].astype(np.int32) == _END
-    order = np.lexsort((at_end, messages[:, PARTITION].astype(np.int32), messages[:, TOPIC]))
+    order = _order(messages[:, TOPIC], messages[:, PARTITION].astype(np.int32), at_end)
     pointers, messages = pointers[order], messages[order]
     errors, partitions = (messages[:, n].astype(np.int32) for n in (ERROR, PARTITION))
     changed = (np.diff(messages[:, TOPIC]) != 0) | (np.diff(partitions) != 0) | (np.diff(errors) != 0)
@@ -83,6 +78,17 @@ def _read(opened: Any, pointers: Words, headed: Callable[[str], bool]) -> Iterat
         else:
             own = pointers[start:stop] if headed(topic) else pointers[:0]
             yield _columns((topic, partition), messages[start:stop], own, called)
+
+
+def _order(*kinds: npt.NDArray[Any]) -> Words:
+    """Return the rows sorted by kinds, the first above all; they come in runs, so it is those that are sorted."""
+    changed = np.logical_or.reduce([np.diff(kind) != 0 for kind in kinds])
+    heads = np.concatenate([[0], np.flatnonzero(changed) + 1])
+    runs = np.lexsort([kind[heads] for kind in reversed(kinds)])
+    sizes = np.diff(heads, append=len(changed) + 1)[runs]
+    begins = np.cumsum(sizes) - sizes
+    found: Words = np.arange(len(changed) + 1) + np.repeat(heads[runs] - begins, sizes)
+    return found
 
 
 def _columns(place: Place, messages: Words, headed: Words, called: Functions) -> Arrivals:

@@ -20,11 +20,14 @@ def unframe(value: bytes | None) -> tuple[int, bytes]:
 
 def schema_ids(data: npt.NDArray[np.uint8], bounds: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     """Return what :func:`unframe` says of the id of each value; value ``i`` is ``data[bounds[i]:bounds[i + 1]]``."""
-    framed = np.diff(bounds) >= SIZE
-    begins = bounds[:-1][framed, None].astype(np.int64)
-    magic, *digits = data[begins + np.arange(SIZE)].astype(np.int64).T
-    found = np.full(len(framed), UNFRAMED, np.int64)
-    found[framed] = np.where(magic, UNFRAMED, np.dot([1 << 24, 1 << 16, 1 << 8, 1], digits))
+    found = np.full(len(bounds) - 1, UNFRAMED, np.int64)
+    framed = np.flatnonzero(np.diff(bounds) >= SIZE)
+    begins = bounds[framed]
+    told = np.zeros(len(framed), np.int64)
+    for place in range(1, SIZE):
+        told <<= 8
+        told |= data[begins + place]
+    found[framed] = np.where(data[begins], UNFRAMED, told)
     return found
 
 

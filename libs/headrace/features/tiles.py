@@ -142,14 +142,17 @@ def _newest(tiles: Ints, first: Int, last: Int) -> Int:
 @kernel
 def run(
     order: Ints, codes: Ints, times: Ints, values: Ints, known: Any, tile: Ints, window: Ints,
-    start: Ints, used: Ints, tiles: Ints, sums: Ints, counts: Ints, totals: Ints, sizes: Ints,
+    start: Ints, used: Ints, tiles: Ints, sums: Ints, counts: Ints, latest: Ints, totals: Ints, sizes: Ints,
 ) -> None:  # fmt: skip
     """Go through operations in order, questions first as they are numbered.
 
     ``values`` and ``known`` have a row for each addition; ``totals`` and ``sizes`` take a row for each question: what it
-    finds in each window.
+    finds in each window. ``latest`` is room for a number of each slot.
     """
     asked = len(totals)
+    for slot in range(len(start)):
+        if used[slot]:
+            latest[slot] = _newest(tiles, start[slot], start[slot] + used[slot])
     for i in order:
         for w in range(len(tile)):
             slot = codes[i] * len(tile) + w
@@ -158,11 +161,12 @@ def run(
                 j = _place(tiles, first, last, at)
                 used[slot] += j == last
                 tiles[j] = at
+                latest[slot] = at if last == first else max(latest[slot], at)
                 sums[j] += values[i - asked, w]
                 counts[j] += 1
             elif i < asked and last > first:
                 span = window[w] // tile[w]
-                oldest = max(at - span, _newest(tiles, first, last) - 2 * span)
+                oldest = max(at - span, latest[slot] - 2 * span)
                 for j in range(first, last):
                     if oldest < tiles[j] <= at:
                         totals[i, w] += sums[j]
@@ -219,6 +223,6 @@ def warm() -> None:
     none, table, flags = np.zeros(0, np.int64), np.zeros((0, 0), np.int64), np.zeros((0, 0), bool)
     slots = laid_out([], Sizes(none, none, none), none)
     count(none, flags, none, np.zeros(0, bool))
-    run(none, none, none, table, flags, none, none, *slots, table, table)
+    run(none, none, none, table, flags, none, none, *slots, none, table, table)
     trim(none, none, *slots)
     _pack(none, *slots, none, none, none, np.zeros(1, np.int64), none, none)

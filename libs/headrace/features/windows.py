@@ -109,10 +109,10 @@ def additions(grouping: Grouping, rows: Ints, columns: pa.RecordBatch, times: In
     groups = as_type(columns[grouping.group_by], pa.string())
     named = np.asarray(groups.is_valid())
     pairs = zip(grouping.values(columns).columns, grouping.windows, strict=True)
-    values, known = (
-        np.stack(found, axis=1)[named] for found in zip(*(_scaled(*pair) for pair in pairs), strict=True)
-    )
-    return Operations(rows[named], filtered(groups, named), times[named], values, known)
+    values, known = (np.stack(found, axis=1) for found in zip(*(_scaled(*p) for p in pairs), strict=True))
+    if named.all():
+        return Operations(rows, groups, times, values, known)
+    return Operations(rows[named], filtered(groups, named), times[named], values[named], known[named])
 
 
 def _scaled(column: pa.DoubleArray, window: WindowFeature) -> tuple[Ints, npt.NDArray[np.bool_]]:
@@ -157,7 +157,7 @@ def advance(
     totals, counts = np.zeros((2, count, len(grouping.windows)), np.int64)
     tiles.run(
         order, codes, np.concatenate([asked.times, added.times]), added.values, added.known,
-        sizes.tile, sizes.window, *slots, totals, counts,
+        sizes.tile, sizes.window, *slots, np.empty(len(room), np.int64), totals, counts,
     )  # fmt: skip
     tiles.trim(sizes.tile, sizes.window, *slots)
     groups = np.flatnonzero(touched)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from headrace.contracts.arrow import spans
+from headrace.contracts.arrow import spans, taken
 from headrace.contracts.numbering import ABSENT, Numbering, grown
 
 Bytes = npt.NDArray[np.uint8]
@@ -54,7 +54,7 @@ def blocks(claimed: Claimed, first: int, tick: int, memory: int) -> Iterator[tup
     """
     group = claimed.dues // (memory // _NEAR + 1)
     order = np.argsort(group, kind="stable")
-    data, bounds = spans(claimed.ids.take(pa.array(order)))
+    data, bounds = spans(taken(claimed.ids, order))
     changes = np.diff(group[order]) != 0
     full = np.diff((bounds[:-1] - bounds[0]) // MOST) != 0
     for n, rows in enumerate(np.split(np.arange(len(order)), np.flatnonzero(changes | full) + 1)):
