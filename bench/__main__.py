@@ -4,7 +4,7 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from bench.job import PARTITIONS
 from bench.latency import ASKED, RATE, latency, named
 from bench.memory import memory
 from bench.replay import rates
+from bench.rounds import OUT, Job, rounds
 from bench.rows import Row, rows
 from headrace.errors import CheckError, HeadraceError, UsageError
 from headrace.local.settings import Settings
@@ -27,7 +28,6 @@ RUNS = 5
 QUICK_EVENTS, QUICK_ROWS = 2_000, ("headrace three services",)
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {"memory": memory, "idle": idle, "replay": rates}
 LATENCY = "latency"
-OUT = Console(stderr=True)
 
 
 def main() -> None:
@@ -66,8 +66,7 @@ def _main(asked: argparse.Namespace) -> None:
         OUT.print("making the peers' environment, where it is missing")
         environment.python(settings.home)
     times = 1 if asked.quick else asked.runs
-    measured = [_measured(row, count or row.events, times, kept) for row in chosen]
-    measured += [_broker(count or broker.EVENTS, times, kept)] if broker.NAME in names else []
+    measured = _measured(chosen, count, times, kept, flow=broker.NAME in names)
     report: dict[str, Any] = {
         "rows": results.with_ratios(measured),
         "latency": _latency({row.name: row for row in known}, kept) if LATENCY in names else [],
@@ -92,33 +91,26 @@ def _chosen(asked: argparse.Namespace, known: list[str]) -> list[str]:
     return list(names)
 
 
-def _measured(row: Row, events: int, times: int, kept: results.Kept) -> dict[str, Any]:
-    """Run a row until it has its runs; one that cannot run here says why."""
-    found, missing = _runs(row.name, events, times, kept, lambda: asdict(run(row, events)))
-    return results.told(row, [Run(**r) for r in found], missing)
+def _measured(
+    chosen: Sequence[Row], count: int | None, times: int, kept: results.Kept, *, flow: bool
+) -> list[dict[str, Any]]:
+    """Run rows, and the broker's where its ``flow`` is asked for, until they have their runs."""
+    jobs = [_job(row, count or row.events) for row in chosen]
+    if flow:
+        events = count or broker.EVENTS
+        jobs.append(Job(broker.NAME, events, lambda: asdict(broker.flow(events))))
+    found = rounds(jobs, times, kept)
+    told = [
+        results.told(row, [Run(**r) for r in found[row.name].runs], found[row.name].missing) for row in chosen
+    ]
+    if flow:
+        own = found[broker.NAME]
+        told.append(results.of_broker([broker.Flow(**r) for r in own.runs], own.missing))
+    return told
 
 
-def _broker(events: int, times: int, kept: results.Kept) -> dict[str, Any]:
-    found, missing = _runs(broker.NAME, events, times, kept, lambda: asdict(broker.flow(events)))
-    return results.of_broker([broker.Flow(**r) for r in found], missing)
-
-
-def _runs(
-    name: str, events: int, times: int, kept: results.Kept, once: Callable[[], dict[str, Any]]
-) -> tuple[list[dict[str, Any]], str | None]:
-    """Return the runs of a row, those before an interruption first, and why there are no more."""
-    place = f"{name}, {events} events"
-    runs: list[dict[str, Any]] = list(kept.of(place) or [])
-    while len(runs) < times:
-        OUT.print(f"{name}: run {len(runs) + 1} of {times}, {events:,} events")
-        try:
-            runs.append(once())
-        except HeadraceError as error:
-            OUT.print(f"failed: {error.what}", error.why)
-            return runs, f"failed: {error.what}"
-        kept.keep(place, runs)
-        OUT.print(f"  {runs[-1]}")
-    return runs, None
+def _job(row: Row, events: int) -> Job:
+    return Job(row.name, events, lambda: asdict(run(row, events)))
 
 
 def _latency(known: Mapping[str, Row], kept: results.Kept) -> list[dict[str, Any]]:
@@ -149,11 +141,10 @@ def _at_rate(row: Row, partitions: int, rate: int, kept: results.Kept) -> list[d
 
 def _peak(row: Row, partitions: int, kept: results.Kept) -> int | None:
     """Return how many events a second a row can do with so many partitions, or None where that fails."""
-    if partitions == PARTITIONS:
-        found, _ = _runs(row.name, row.events, 1, kept, lambda: asdict(run(row, row.events)))
-    else:
-        name = named(row, partitions)
-        found, _ = _runs(name, row.events, 1, kept, lambda: asdict(run(row, row.events, partitions)))
+    job = _job(row, row.events)
+    if partitions != PARTITIONS:
+        job = Job(named(row, partitions), row.events, lambda: asdict(run(row, row.events, partitions)))
+    found = rounds([job], 1, kept)[job.name].runs
     return round(statistics.median(r["events_per_second"] for r in found)) if found else None
 
 
