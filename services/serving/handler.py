@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pyarrow as pa
 
 from headrace.bus.refusals import derived_id, derived_ids
 from headrace.bus.service import Batch, Context, Due, Emit, Rows, Step, Tick
-from headrace.contracts.arrow import arrow_schema, as_type, filtered, same
+from headrace.contracts.arrow import arrow_schema, as_type, filtered, in_turn, same
 from headrace.contracts.catalogue import schema
 from headrace.contracts.topics import DEPLOYMENTS, PREDICTIONS, PROFILES, QUARANTINE, SHADOW_PREDICTIONS
 from headrace.models.deployed import Deployed, Version
@@ -165,14 +164,8 @@ def _by_name(names: Sequence[str], scores: Floats) -> pa.MapArray:
     """Return scores, a row of one for each name, as maps."""
     each, count = len(names), len(scores)
     offsets = np.arange(0, count * each + 1, each, dtype=np.int32)
-    keys = _repeated(tuple(names), 1 << count.bit_length())[: count * each]
+    keys = in_turn(tuple(names), count * each)
     return pa.MapArray.from_arrays(offsets, keys, pa.array(scores.ravel()), _SCORES)
-
-
-@lru_cache(maxsize=16)
-def _repeated(names: tuple[str, ...], count: int) -> pa.StringArray:
-    """Return names one after the other, again and again, to cut from."""
-    return pa.array(names, pa.string()).take(pa.array(np.tile(np.arange(len(names)), count)))
 
 
 def _best(names: Sequence[str], scores: Floats, definition: Definition) -> pa.Array:

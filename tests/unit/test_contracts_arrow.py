@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.contracts.arrow import as_type, filtered, same, taken
+from headrace.contracts.arrow import as_type, filtered, in_turn, same, taken
 from headrace.contracts.shape import MICROS
 
 VALUES = st.lists(st.integers(-9, 9), max_size=12)
@@ -38,3 +38,8 @@ def test_texts_become_bytes_and_times_numbers():
     assert as_type(pa.array(["a", None]), pa.binary()).to_pylist() == [b"a", None]
     assert as_type(pa.array([7], MICROS), pa.int64()).to_pylist() == [7]
     assert as_type(pa.array([7]), pa.string()).to_pylist() == ["7"]
+
+
+@given(st.lists(st.text(max_size=2), min_size=1, max_size=4).map(tuple), st.integers(0, 20))
+def test_texts_take_turns(texts, count):
+    assert in_turn(texts, count).to_pylist() == [texts[n % len(texts)] for n in range(count)]

@@ -118,13 +118,27 @@ def same(value: Any, count: int, kind: pa.DataType | None = None) -> pa.Array:
     plain = value is None or isinstance(value, str | int)  # 0.0 and -0.0 are equal, and lists have no hash
     if not plain:
         return pa.repeat(pa.scalar(value, kind), count)
-    return _repeated(value, kind, 1 << max(count - 1, 0).bit_length())[:count]
+    return _repeated(value, kind, _least(count))[:count]
+
+
+def in_turn(values: tuple[str, ...], count: int) -> pa.StringArray:
+    """Return a column of ``count`` texts: those given one after the other, again and again."""
+    return _taking_turns(values, _least(count))[:count]
+
+
+def _least(count: int) -> int:
+    return 1 << max(count - 1, 0).bit_length()
 
 
 @lru_cache(maxsize=64, typed=True)
 def _repeated(value: Any, kind: pa.DataType | None, count: int) -> pa.Array:
     """Return a column to cut from: most of what is repeated are a few names, batch after batch."""
     return pa.repeat(pa.scalar(value, kind), count)
+
+
+@lru_cache(maxsize=16)
+def _taking_turns(values: tuple[str, ...], count: int) -> pa.StringArray:
+    return pa.array(values, pa.string()).take(pa.array(np.arange(count) % len(values)))
 
 
 def taken(columns: Columns, rows: npt.NDArray[np.int64]) -> Columns:
