@@ -117,15 +117,18 @@ def every_row_ended_once(rig, raw):
     assert rig.committed(INGESTION, EVENTS) == raw
 
 
-# How records are sent: by the runner, by another thread, by the runner of a fused chain.
-@pytest.mark.parametrize("way", ["here", "beside", "fused"])
+# How records are sent: by the runner, by another thread, by the runner of a fused chain, while that works ahead.
+@pytest.mark.parametrize("way", ["here", "beside", "fused", "ahead"])
 @pytest.mark.parametrize("kind", [Answerless, Unasked, Late, Fenced, Halved, Stuck], ids=lambda k: k.__name__)
 def test_each_row_ends_once_and_each_tick_closes_once(kind, way, broker, monkeypatch):
-    monkeypatch.setattr(transactions, "AT_ONCE", 0 if way == "beside" else 1_000)
+    monkeypatch.setattr(runner_module, "AT_ONCE", 1_000 if way in {"here", "fused"} else 0)
     monkeypatch.setattr(transactions, "STUCK", -2.0)  # a call counts as stuck after a second
     monkeypatch.setattr(runner_module, "RECENT", 1)  # which is never where the progress stands
+    fused = way in {"fused", "ahead"}
     with closing(KafkaRig(fresh_name(), broker)) as rig:
-        runner = run_with(kind, rig, fused=way == "fused")
+        runner = run_with(kind, rig, fused=fused)
+        if way == "ahead":
+            runner.engine.most = 7
         rig.append(rig.events(orders(0, 20)))
         rig.settle([runner])
         rig.tick(1, 20)  # nothing but the close of a tick: a transaction without offsets
@@ -137,7 +140,7 @@ def test_each_row_ends_once_and_each_tick_closes_once(kind, way, broker, monkeyp
         entries = [e for e in rig.rows(LEDGER) if e["service"] == "ingestion"]
         assert [(e["tick"], e["records_in"]) for e in entries] == [(1, 20), (2, 0)]
         scored = [r["origin"]["offset"] for r in rig.rows(PREDICTIONS)]
-        assert sorted(scored) == (list(range(30)) if way == "fused" else [])
+        assert sorted(scored) == (list(range(30)) if fused else [])
 
 
 def test_a_replica_that_was_replaced_stops_and_writes_nothing(broker):

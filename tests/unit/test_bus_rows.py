@@ -1,4 +1,4 @@
-"""What falls due, against looking at every row: through put-offs, re-arming, aborts and restores."""
+"""What falls due, against looking at every row: through put-offs, re-arming, aborts of one or two transactions, restores."""
 
 import pyarrow as pa
 from hypothesis import given
@@ -16,7 +16,7 @@ STEPS = st.lists(
     | st.tuples(st.just("restore"), CHANGES)
     | st.tuples(st.just("close"), st.integers(0, 20), CHANGES)
     | st.tuples(st.just("fail"), st.integers(0, 20))
-    | st.tuples(st.sampled_from(["commit", "rollback"])),
+    | st.tuples(st.sampled_from(["begin", "commit", "rollback"])),
     max_size=30,
 )
 
@@ -32,16 +32,18 @@ def change(rows, changes):
 
 @given(STEPS)
 def test_what_falls_due_is_what_a_look_at_every_row_finds(steps):
-    state, rows, kept = State(TABLE), {}, {}
+    state, rows, kept = State(TABLE), {}, [{}]  # kept: what was there before each open transaction
     for name, *given_ in steps:
         match name:
             case "apply":
                 state.apply(given_[0])
                 rows = change(rows, given_[0])
             case "restore":  # outside any transaction
-                state.commit()
+                for _ in kept:
+                    state.commit()
                 state.restore(given_[0])
-                rows = kept = change(rows, given_[0])
+                rows = change(rows, given_[0])
+                kept = [rows]
             case "close":  # rows that are due go, unless they are armed again
                 found = state.due(given_[0])
                 assert found == due(rows, given_[0])
@@ -51,13 +53,17 @@ def test_what_falls_due_is_what_a_look_at_every_row_finds(steps):
             case "fail":  # the step breaks before it changes anything
                 assert state.due(given_[0]) == due(rows, given_[0])
                 state.rollback()
-                rows = kept
+                rows = kept.pop()
+            case "begin":
+                state.begin()
+                kept.append(rows)
             case "commit":
                 state.commit()
-                kept = rows
+                kept.pop(0)
             case "rollback":
                 state.rollback()
-                rows = kept
+                rows = kept.pop()
+        kept = kept or [rows]
     assert dict(state.all()) == rows
     assert state.due(20) == due(rows, 20)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.bus.arrivals import arrivals
-from headrace.bus.chunks import SMALL, alike, derived, joined, raw, together
+from headrace.bus.chunks import SMALL, derived, fitting, joined, raw, together
 from headrace.bus.errors import BrokenRecordError
 from headrace.bus.records import Incoming
 from headrace.bus.schemas import reading_schema
@@ -91,7 +91,7 @@ def test_what_was_cut_is_joined_again(loop, data):
     )
     ends = sorted(data.draw(st.sets(st.integers(1, len(whole) - 1)))) if len(whole) > 1 else []
     pieces = [whole.between(*bound) for bound in pairwise([0, *ends, len(whole)])]
-    assert alike(pieces)
+    assert list(fitting(pieces)) == pieces
     assert told(joined(pieces)) == told(whole)
 
 

@@ -38,12 +38,14 @@ def numbers(batch):
 
 @given(
     st.lists(st.tuples(st.integers(1, 7), st.integers(0, 1)), min_size=1, max_size=8),
-    st.lists(st.tuples(st.integers(1, 9), st.sampled_from(["go on", "commit", "abort"])), max_size=30),
+    st.lists(
+        st.tuples(st.integers(1, 9), st.sampled_from(["go on", "begin", "commit", "abort"])), max_size=30
+    ),
 )
 def test_rows_come_once_and_in_order(chunks, steps):
     sizes, schemas = zip(*chunks, strict=True)
     held = queue(sizes, schemas)
-    done, open_rows, tick = [], [], 0
+    at, tick, opened = 0, 0, [0]  # opened: the first row of each open transaction
     for most, what in steps:
         batch = held.take(tick, most)
         if batch is None:
@@ -52,17 +54,22 @@ def test_rows_come_once_and_in_order(chunks, steps):
             found = numbers(batch)
             assert 0 < len(found) <= most
             assert batch.lineage["event_id"].to_pylist() == [str(n) for n in found]
-            open_rows += found
-            assert held.position == open_rows[-1] + 1
-        if what == "commit":
+            assert found == list(range(at, at + len(found)))
+            at += len(found)
+            assert held.position == at
+        if what == "begin":
+            held.begin()
+            opened.append(at)
+        elif what == "commit":
             held.commit()
-            done, open_rows = done + open_rows, []
+            opened.pop(0)
         elif what == "abort":
             held.rollback()
-            tick, open_rows = len(done) // EACH, []
-            assert held.position in {None, len(done)}
-    assert done + open_rows == list(range(len(done) + len(open_rows)))
-    assert sum(map(len, held.chunks)) == sum(sizes) - len(done) - len(open_rows)
+            at = opened.pop()
+            tick = at // EACH
+            assert held.position in {None, at}
+        opened = opened or [at]
+    assert sum(map(len, held.chunks)) == sum(sizes) - at
 
 
 def test_short_chunks_are_taken_together():
@@ -75,7 +82,7 @@ def test_chunks_of_another_schema_are_not():
 
 
 def test_what_is_large_is_not(monkeypatch):
-    monkeypatch.setattr("headrace.bus.queues.JOINED", queue([4]).chunks[0].nbytes)
+    monkeypatch.setattr("headrace.bus.queues.JOINED", queue([4]).chunks[0].rows.nbytes)
     assert len(queue([2, 1, 4]).take(99, 100)) == 2 + 1
 
 

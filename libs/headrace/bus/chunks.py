@@ -83,11 +83,6 @@ class Chunk:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes of its columns."""
-        return self.rows.nbytes
-
     def between(self, start: int, stop: int) -> "Chunk":
         """Return rows ``start`` to ``stop``."""
         offsets = None if self.offsets is None else self.offsets[start:stop]
@@ -112,18 +107,20 @@ class Chunk:
         )
 
 
-def alike(parts: Sequence[Chunk]) -> bool:
-    """Tell whether chunks of one partition can be joined: they come from the log, and a record type has one schema."""
+def fitting(parts: Iterable[Chunk]) -> Iterator[Chunk]:
+    """Yield the first chunks of one partition that can be joined: from the log, one schema for a record type."""
     schemas: dict[str, pa.Schema] = {}
-    columns = [(name, s.columns) for part in parts for name, s in part.rows.records.items()]
-    columns += [("", part.rows.lineage) for part in parts]
-    return all(part.offsets is not None for part in parts) and all(
-        schemas.setdefault(name, found.schema).equals(found.schema) for name, found in columns
-    )
+    for part in parts:
+        if part.offsets is None:
+            return
+        columns = {"": part.rows.lineage} | {name: s.columns for name, s in part.rows.records.items()}
+        if not all(schemas.setdefault(name, c.schema).equals(c.schema) for name, c in columns.items()):
+            return
+        yield part
 
 
 def joined(parts: Sequence[Chunk]) -> Chunk:
-    """Return chunks that are :func:`alike` and follow each other as one."""
+    """Return chunks that are :func:`fitting` and follow each other as one."""
     if len(parts) == 1:
         return parts[0]
     first, begins = parts[0], np.cumsum([0, *map(len, parts[:-1])]).tolist()
@@ -139,18 +136,12 @@ def joined(parts: Sequence[Chunk]) -> Chunk:
         headers=joined_headers([part.headers for part in parts]),
         rows=Rows(
             lineage=pa.concat_batches([rows.lineage for rows, _ in pairs]),
-            records={name: _in_line(found) for name, found in records.items()},
+            records={name: _as_one(found) for name, found in records.items()},
             ticks=None if raw else np.concatenate([rows.ticks for rows, _ in pairs]),
             bodies=pa.concat_arrays([rows.bodies for rows, _ in pairs]) if raw else None,
             broken={row + begin: why for rows, begin in pairs for row, why in rows.broken.items()},
         ),
     )
-
-
-def _in_line(parts: Sequence[Selection]) -> Selection:
-    """Return rows that follow each other."""
-    rows, columns = [part.rows for part in parts], [part.columns for part in parts]
-    return Selection(np.concatenate(rows), pa.concat_batches(columns))
 
 
 def _parts(records: Mapping[str, Selection], start: int, stop: int) -> dict[str, Selection]:
@@ -230,7 +221,7 @@ def _decode(values: pa.BinaryArray, registry: Registry, reader: Callable[[str], 
         broken.update({int(rows[i]): why for i, why in decoded.errors.items()})
         part = Selection(rows[decoded.good], codec(known).fitted(decoded.columns))
         parts.setdefault(writer["name"], []).append(part)
-    return _Decoded({name: _joined(selections) for name, selections in parts.items()}, broken)
+    return _Decoded({name: _as_one(selections) for name, selections in parts.items()}, broken)
 
 
 def _unreadable(schema_id: int, writer: Schema | None) -> str:
@@ -239,7 +230,7 @@ def _unreadable(schema_id: int, writer: Schema | None) -> str:
     return f"schema id {schema_id} is unknown" if writer is None else f"no record type {writer['name']} here"
 
 
-def _joined(selections: list[Selection]) -> Selection:
+def _as_one(selections: Sequence[Selection]) -> Selection:
     if len(selections) == 1:
         return selections[0]
     rows = np.concatenate([s.rows for s in selections])
@@ -248,10 +239,9 @@ def _joined(selections: list[Selection]) -> Selection:
 
 def interleave(parts: Sequence[tuple[np.ndarray, pa.RecordBatch]]) -> pa.RecordBatch:
     """Return the rows of several batches of one schema in the order of their positions."""
-    if len(parts) == 1 and bool(np.all(np.diff(parts[0][0]) > 0)):
-        return parts[0][1]
-    order = np.argsort(np.concatenate([rows for rows, _ in parts]), kind="stable")
-    return pa.concat_batches([columns for _, columns in parts]).take(pa.array(order))
+    positions = np.concatenate([rows for rows, _ in parts])
+    columns = parts[0][1] if len(parts) == 1 else pa.concat_batches([c for _, c in parts])
+    return taken(columns, np.argsort(positions, kind="stable"))
 
 
 def derived(
@@ -275,7 +265,7 @@ def handed_over(topic: Topic, partition: int, parts: Sequence[tuple[str, Selecti
     """Return a chunk of typed columns that have not been on the log: what decoding them from there would give."""
     lineage = interleave([(s.rows, _lineage(s.columns)) for _, s in parts])
     names = dict.fromkeys(name for name, _ in parts)
-    records = {n: _joined([s for name, s in parts if name == n]) for n in names}
+    records = {n: _as_one([s for name, s in parts if name == n]) for n in names}
     return Chunk(topic, partition, None, Rows(lineage, records, lineage["tick"].to_numpy()))
 
 

@@ -18,7 +18,7 @@ from headrace.bus.scribe import Scribe
 from headrace.bus.service import Artifacts, Service
 from headrace.bus.skips import ORDER, Skip, Skips
 from headrace.bus.transaction import Transaction
-from headrace.bus.turns import ALL, FEW, Key, Turns
+from headrace.bus.turns import ALL, FEW, MOST, Key, Turns
 from headrace.contracts.frame import unframe
 from headrace.contracts.topics import COMMANDS, CONTROL_TOPICS, EVENTS, LEDGER, PIPELINES, TICKS, Topic
 from headrace.pipeline.definition import Definition
@@ -36,6 +36,7 @@ class Engine(Turns):
         artifacts: Artifacts,
         *,
         max_batch: int = 1_000,
+        max_transaction: int = MOST,
         replica: tuple[int, int] = (0, 1),
         proven: Collection[Skip] | None = None,
         scribe: Scribe | None = None,
@@ -43,6 +44,7 @@ class Engine(Turns):
         super().__init__(
             few=FEW if service.pace == "stream" else ALL,
             trickling=EVENTS in (i.topic for i in service.consumes),
+            most=max_transaction,
         )
         self.service, self.registry, self._artifacts = service, registry, artifacts
         self._encoder, self._scribe = Encoder(registry), scribe
@@ -220,7 +222,7 @@ class Engine(Turns):
     def forget(self) -> None:
         """Drop from the books what every lane has closed."""
         for pipeline, books in self.books.items():
-            open_ticks = [lane.progress.tick for (p, _), lane in self.lanes.items() if p == pipeline]
+            open_ticks = [lane.saved.tick for (p, _), lane in self.lanes.items() if p == pipeline]
             if self.shares:
                 partitions = range(self._definitions[pipeline].partitions)
                 open_ticks += [books.closed.get((self.service.name, p), 0) + 1 for p in partitions]

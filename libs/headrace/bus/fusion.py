@@ -24,6 +24,7 @@ from headrace.bus.records import Place
 from headrace.bus.service import Selection, Service
 from headrace.bus.transaction import Transaction
 from headrace.bus.turns import ALL, Key, Turns
+from headrace.bus.undo import Undo
 from headrace.contracts import catalogue
 from headrace.contracts.topics import LEDGER, PIPELINES, Topic
 from headrace.errors import ConfigurationError
@@ -77,8 +78,10 @@ def refuse_readers(between: Iterable[Topic], pipeline: str, others: Collection[s
 class FusedEngine(Turns):
     """A chain of engines that works like one; the first member reads the log, the others what it hands them."""
 
+    foresees = True
+
     def __init__(self, members: Sequence[Engine], *, lean: bool = False) -> None:
-        super().__init__(few=ALL)  # its transactions are dear
+        super().__init__(few=ALL, most=members[0].most)  # its transactions are dear
         self.members, self.lean = list(members), lean
         self.links = links([m.service for m in members])
         self.service, self.registry = members[0].service, members[0].registry
@@ -88,7 +91,7 @@ class FusedEngine(Turns):
         self._chains: dict[Key, list[list[Lane]]] = {}
         self._unread: set[tuple[str, int]] = set()
         self._finished: list[tuple[str, int]] = []
-        self._lent: list[tuple[Books, dict[str, Any]]] = []
+        self._lent: Undo[list[tuple[Books, dict[str, Any]]]] = Undo(list)
 
     @property
     def guests(self) -> list[str]:
@@ -184,7 +187,7 @@ class FusedEngine(Turns):
         for entry in (row for part in parts for row in plain(part.columns)):
             for held in books:
                 held.add_entry(entry)
-                self._lent.append((held, entry))
+                self._lent.newest.append((held, entry))
 
     # -- transactions out ---------------------------------------------------------------------------
 
@@ -232,17 +235,20 @@ class FusedEngine(Turns):
             if lane.queues[0].took_handed_over:
                 transaction.tails[lane.queues[0].name, lane.partition] = lane.service.name
 
+    def ahead(self) -> None:
+        """Do the next transaction's work on top of the open one, while others find out what becomes of that."""
+        self._lent.begin()
+        super().ahead()
+
     def commit(self) -> None:
-        """Keep what the last transaction did."""
-        self._lent.clear()
+        """Keep what the open transaction did; what was done ahead is open then."""
+        self._lent.keep()
         super().commit()
 
-    def rollback(self) -> None:
-        """Undo what the last transaction did; the same input is handled again."""
-        for books, entry in self._lent:
+    def _undo(self) -> None:
+        for books, entry in self._lent.back():
             books.take_back(entry)
-        self._lent.clear()
-        super().rollback()
+        super()._undo()
 
     def forget(self) -> None:
         """Drop from the books what every lane has closed."""

@@ -21,6 +21,7 @@ from headrace.bus.skips import refuse, stretch
 from headrace.bus.tickpace import control_batch
 from headrace.bus.transaction import Transaction
 from headrace.bus.tree import extended
+from headrace.bus.undo import Undo
 from headrace.contracts.frame import SIZE
 from headrace.contracts.topics import EVENTS, LEDGER, PIPELINES, Topic, changelog
 from headrace.pipeline.definition import Definition
@@ -56,7 +57,7 @@ class Lane:
         self._controls = [i.topic for i in service.consumes if i.topic.scope == "control"]
         self._watched = [t.name() for t in (PIPELINES, *self._controls, *service.follows)]
         self.progress = Progress()
-        self._saved = self.progress
+        self._before = Undo(lambda: self.progress)
         self._trees: dict[str, Coming[bytes]] = {}  # those of the open tick that are to grow
         self._deep = 0  # what they wait for one behind the other, at most
         self._folds = Folds(books, service.follows)
@@ -74,7 +75,7 @@ class Lane:
     @property
     def saved(self) -> Progress:
         """Return the progress that the last committed transaction left."""
-        return self._saved
+        return self._before.oldest
 
     def resume(self, topic: str, partition: int, offset: int) -> None:
         """Tell a lane where its input was committed."""
@@ -90,7 +91,7 @@ class Lane:
         for row in found.get(PROGRESS.name, {}).values():
             if row is not None:
                 self.progress = Progress.of(row)
-        self._saved = self.progress
+        self._before.keep()
 
     # -- one transaction ----------------------------------------------------------------------------
 
@@ -109,24 +110,31 @@ class Lane:
                 self._encoder, self.changelog, self.partition, state.table, state.changed()
             )
         self._settle()
-        if self.progress == self._saved:
+        if self.progress == self._before.newest:
             return
         transaction.produced += entries(
             self._encoder, self.changelog, self.partition, PROGRESS, {"open": self.progress.row()}
         )
         for queue in self.queues:
-            if queue.taken and queue.position is not None:
+            if queue.taken.newest and queue.position is not None:
                 transaction.offsets[self.service.name, queue.name, queue.partition] = queue.position
 
+    def begin(self) -> None:
+        """Begin a transaction on top of the open one, which may still be undone with it."""
+        self._before.begin()
+        for part in self._parts():
+            part.begin()
+
     def commit(self) -> None:
-        """Keep what the transaction did."""
-        self._saved = self.progress
+        """Keep what the oldest transaction did."""
+        self._before.keep()
         for part in self._parts():
             part.commit()
 
     def rollback(self) -> None:
-        """Undo what the transaction did: state, queues and progress are as before it."""
-        self.progress = self._saved
+        """Undo what the newest transaction did: state, queues and progress are as before it."""
+        self.progress = self._before.newest
+        self._before.back()
         self._trees.clear()
         for part in self._parts():
             part.rollback()
@@ -166,7 +174,7 @@ class Lane:
         if raw and tick is None and not self.books.caught_up:
             return False  # the tick that cuts these records may be on the log already
         before = tick.raw.get(self.partition, 0) if tick and raw else None
-        in_turn = sorted(self.queues, key=lambda queue: len(queue.taken))
+        in_turn = sorted(self.queues, key=lambda queue: len(queue.taken.newest))
         found = (queue.take(self.progress.tick, max_batch, before) for queue in in_turn)
         batch = next((batch for batch in found if batch is not None), None)
         if batch is None:

@@ -71,6 +71,9 @@ class MemoryRunner:
         transaction = self.engine.work()
         if transaction is None:
             return moved
+        if self.engine.foresees:
+            self._read()
+            self.engine.ahead()
         if self._abort(transaction):
             self.engine.rollback()
         else:

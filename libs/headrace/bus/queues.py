@@ -1,12 +1,13 @@
-"""Decoded input of a lane that waits for its turn, with what the open transaction took of it."""
+"""Decoded input of a lane that waits for its turn, with what the open transactions took of it."""
 
 from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from headrace.bus.chunks import Chunk, alike, joined
+from headrace.bus.chunks import Chunk, fitting, joined
 from headrace.bus.service import Batch
+from headrace.bus.undo import Undo
 from headrace.contracts.topics import Topic
 
 JOINED = 1 << 26  # bytes up to which chunks are joined
@@ -14,13 +15,13 @@ JOINED = 1 << 26  # bytes up to which chunks are joined
 
 @dataclass(slots=True)
 class Queue:
-    """Chunks of one partition of one input; what is ``taken`` comes back when the transaction aborts."""
+    """Chunks of one partition of one input; what is taken comes back when its transaction aborts."""
 
     topic: Topic
     name: str
     partition: int
     chunks: deque[Chunk] = field(default_factory=deque)
-    taken: list[Chunk] = field(default_factory=list)
+    taken: Undo[list[Chunk]] = field(default_factory=lambda: Undo(list))
     position: int | None = None
     reached: int = 0
 
@@ -52,22 +53,26 @@ class Queue:
         if not stop:
             return None
         chunk = self._cut(stop)
-        self.taken.append(chunk)
+        self.taken.newest.append(chunk)
         if chunk.offsets is not None:
             self.position = int(chunk.offsets[-1]) + 1
         return chunk.batch(tick)
 
     def _join(self, most: int) -> None:
         """Make one of the first chunks, up to ``most`` rows: a batch has a price, however short it is."""
-        parts = [self.chunks.popleft()]
-        rows, size = len(parts[0]), parts[0].nbytes
-        while self.chunks and rows < most and alike([*parts, self.chunks[0]]):
-            size += self.chunks[0].nbytes
-            if size > JOINED:
+        count = rows = size = 0
+        for chunk in fitting(self.chunks):
+            size += chunk.rows.nbytes
+            if rows >= most or (count and size > JOINED):
                 break
-            parts.append(self._cut(most - rows))
-            rows += len(parts[-1])
-        self.chunks.appendleft(joined(parts))
+            rows += len(chunk)
+            count += 1
+        parts = []
+        for _ in range(count):
+            parts.append(self._cut(most))
+            most -= len(parts[-1])
+        if parts:
+            self.chunks.appendleft(joined(parts))
 
     def _cut(self, most: int) -> Chunk:
         """Take the first ``most`` rows of the first chunk."""
@@ -79,21 +84,25 @@ class Queue:
 
     @property
     def took_handed_over(self) -> bool:
-        """Tell whether the open transaction took rows that are not on the log yet."""
-        return any(chunk.offsets is None for chunk in self.taken)
+        """Tell whether the newest transaction took rows that are not on the log yet."""
+        return any(chunk.offsets is None for chunk in self.taken.newest)
+
+    def begin(self) -> None:
+        """Begin a transaction on top of the open one."""
+        self.taken.begin()
 
     def commit(self) -> None:
-        """Let go of what was taken."""
-        self.taken.clear()
+        """Let go of what the oldest transaction took."""
+        self.taken.keep()
 
     def rollback(self) -> None:
-        """Put back what was taken; what was handed over inside the process is made again by its maker."""
-        back = [chunk for chunk in (*self.taken, *self.chunks) if chunk.offsets is not None]
-        if any(chunk.offsets is not None for chunk in self.taken):
+        """Put back what the newest transaction took; what was handed over in the process is made again by its maker."""
+        taken = self.taken.back()
+        back = [chunk for chunk in (*taken, *self.chunks) if chunk.offsets is not None]
+        if any(chunk.offsets is not None for chunk in taken):
             assert back[0].offsets is not None  # noqa: S101 -- the others have been dropped
             self.position = int(back[0].offsets[0])
         self.chunks = deque(back)
-        self.taken.clear()
 
 
 def _due(chunk: Chunk, tick: int, before: int | None) -> int:

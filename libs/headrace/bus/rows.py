@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from headrace.bus.service import Row, Table
+from headrace.bus.undo import Undo
 
 _ABSENT: Row = ()
 
 
 class State:
-    """The rows of one table in one lane, with what the open transaction changed.
+    """The rows of one table in one lane, with what the open transactions changed.
 
     The queue has an entry for each row that falls due, at its due time or earlier: a row that is put off keeps the one
     it has, and gets another when that one comes up. So the queue grows with the keys and not with their changes.
@@ -19,9 +20,9 @@ class State:
     def __init__(self, table: Table) -> None:
         self.table = table
         self._rows: dict[str, Row] = {}
-        self._before: dict[str, Row] = {}
+        self._before: Undo[dict[str, Row]] = Undo(dict)
         self._queue: list[tuple[int, str]] = []
-        self._taken: set[str] = set()
+        self._taken: Undo[set[str]] = Undo(set)
         self._due = table.columns.get_field_index(table.due) if table.due else None
         self.index: Any = table.index() if table.index else None
 
@@ -39,28 +40,34 @@ class State:
 
     def apply(self, changes: Mapping[str, Row | None]) -> None:
         """Apply a handler's changes inside the open transaction."""
-        before, rows = self._before, self._rows
+        before, rows = self._before.newest, self._rows
         for key in changes:
             if key not in before:
                 before[key] = rows.get(key, _ABSENT)
         self._put(changes)
 
     def changed(self) -> dict[str, Row | None]:
-        """Return the rows the open transaction changed, as they are now (None: gone)."""
-        return dict(zip(self._before, map(self._rows.get, self._before), strict=True))
+        """Return the rows the newest transaction changed, as they are now (None: gone)."""
+        before = self._before.newest
+        return dict(zip(before, map(self._rows.get, before), strict=True))
+
+    def begin(self) -> None:
+        """Begin a transaction on top of the open one."""
+        self._before.begin()
+        self._taken.begin()
 
     def commit(self) -> None:
-        """Forget the before-images."""
-        self._before.clear()
-        self._taken.clear()
+        """Forget the before-images of the oldest transaction."""
+        self._before.keep()
+        self._taken.keep()
 
     def rollback(self) -> None:
-        """Put every before-image back."""
-        self._put({key: None if row is _ABSENT else row for key, row in self._before.items()})
+        """Put every before-image of the newest transaction back."""
+        before = self._before.back()
+        self._put({key: None if row is _ABSENT else row for key, row in before.items()})
         # A step that failed before it did anything about what was due.
-        self._put({key: self._rows.get(key) for key in self._taken - self._before.keys()})
-        self._before.clear()
-        self._taken.clear()
+        self._put({key: self._rows.get(key) for key in self._taken.newest - before.keys()})
+        self._taken.back()
 
     def due(self, time: int) -> list[tuple[str, Row]]:
         """Return the rows due at ``time``, sorted by (due, key)."""
@@ -75,7 +82,7 @@ class State:
                 heapq.heappush(self._queue, (due, key))
             else:
                 found[key] = (due, key, row)
-        self._taken |= found.keys()
+        self._taken.newest.update(found)
         return [(key, row) for _, key, row in sorted(found.values(), key=lambda item: item[:2])]
 
     def _put(self, changes: Mapping[str, Row | None]) -> None:
@@ -89,7 +96,7 @@ class State:
             self.index.change(changes)
 
     def _queue_up(self, changes: Mapping[str, Row | None], at: int) -> None:
-        rows, taken = self._rows, self._taken
+        rows, taken = self._rows, self._taken.newest
         for key, row in changes.items():
             if row is None or row[at] is None:
                 continue

@@ -94,7 +94,14 @@ def run_fused(services: Sequence[Service], *, lean: bool) -> None:
 
 def _engine(service: Service, settings: Settings, scribe: Scribe | None = None) -> Engine:
     registry, artifacts = ConfluentRegistry(settings.registry_url), open_store(settings.home)
-    return Engine(service, registry, artifacts, max_batch=settings.max_batch, scribe=scribe)
+    return Engine(
+        service,
+        registry,
+        artifacts,
+        max_batch=settings.max_batch,
+        max_transaction=settings.max_transaction,
+        scribe=scribe,
+    )
 
 
 def _pump(runner: KafkaRunner, health: Health, going: Going) -> None:

@@ -37,10 +37,12 @@ from headrace.bus.kafka import (
 )
 from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming
+from headrace.bus.scribe import AT_ONCE
 from headrace.bus.transaction import Transaction
 from headrace.bus.transactions import Outcome, Transactions, retire
 from headrace.bus.unreadable import Stepping
 from headrace.bus.verdict import is_progress, kept
+from headrace.bus.watched import Watched
 from headrace.errors import UnreachableError
 from headrace.local.answers import within
 
@@ -67,7 +69,8 @@ class KafkaRunner:
         self._assigned = False
         self._inbox = Inbox(self._consumer)
         self._stepping = Stepping(bootstrap, self._inbox.fetch_from, engine.wanted)
-        self.transactions.meanwhile = self._inbox.look_ahead
+        self._new: list[str] = []  # pipelines that have been heard of and are still to be opened
+        self._beside = Watched()
 
     def start(self, going: Going = always, timeout: float = 60.0) -> None:
         """Fence older replicas and begin to read the control topics; give up quietly when ``going`` says no.
@@ -87,6 +90,8 @@ class KafkaRunner:
     def pump(self, wait: float = 0.2) -> bool:
         """Read what is new, do one transaction; return whether anything happened."""
         moved = self._read(0.0 if self.engine.more else wait)
+        while self._new:
+            self._open(self._new.pop(0))
         reach("after-consume")
         began = time.perf_counter()
         transaction = self.engine.work()
@@ -101,6 +106,7 @@ class KafkaRunner:
 
     def close(self) -> None:
         """Leave: nothing is open between two calls of :meth:`pump`, so there is nothing to finish."""
+        self.engine.drop()
         self.transactions.close()
         self._inbox.close()
         for client in self._groups.values():
@@ -112,8 +118,7 @@ class KafkaRunner:
         found = self._inbox.take(wait)
         if not found:
             return False
-        for pipeline in self.engine.take(by_place(self._records(found))):
-            self._open(pipeline)
+        self._new += self.engine.take(by_place(self._records(found)))
         if finished := self.engine.finished():
             self._consumer.incremental_unassign([TopicPartition(*place) for place in finished])
             self._inbox.forget(finished)
@@ -228,7 +233,9 @@ class KafkaRunner:
 
     def _carry_out(self, transaction: Transaction) -> None:
         """Do a transaction of the engine on the broker, and keep or undo what the engine did for it."""
-        outcome = self.transactions.carry_out(transaction)
+        outcome = self._outcome(transaction)
+        if outcome is not Outcome.COMMITTED:
+            self.engine.drop()
         if not self.transactions.usable:
             return  # told to stop amid a failure: whoever comes next reads from the log what became of it
         if outcome is Outcome.COMMITTED or (outcome is Outcome.UNKNOWN and self._kept()):
@@ -237,6 +244,19 @@ class KafkaRunner:
         else:
             self.undo()
             metering.aborted(self.engine.service.name)
+
+    def _outcome(self, transaction: Transaction) -> Outcome:
+        """Do a transaction on the broker; where it is large, on another thread, while this one reads or works ahead."""
+        if transaction.rows <= AT_ONCE:
+            return self.transactions.carry_out(transaction)
+        ended: list[Outcome] = []
+        meanwhile = self._work_ahead if self.engine.foresees else self._inbox.look_ahead
+        self._beside.call(lambda: ended.append(self.transactions.carry_out(transaction)), None, meanwhile)
+        return ended[0]
+
+    def _work_ahead(self) -> None:
+        self._read(0.0)
+        self.engine.ahead()
 
     def undo(self) -> None:
         """Give back what the transaction took: state, progress, and the input, which is handled again."""

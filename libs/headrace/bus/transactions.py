@@ -28,7 +28,6 @@ from headrace.bus.blocks import Block
 from headrace.bus.failpoints import planned, reach
 from headrace.bus.identity import Notes
 from headrace.bus.kafka import Going, always, fence, producer, send, send_block
-from headrace.bus.scribe import AT_ONCE
 from headrace.bus.transaction import Transaction
 from headrace.bus.watched import StuckError, Watched
 
@@ -63,7 +62,6 @@ class Transactions:
         self._bootstrap, self._id, self._group = bootstrap, transactional_id, group
         self._slice, self._settings = slice_seconds, settings
         self._going: Going = always
-        self.meanwhile: Callable[[], object] | None = None  # what is done while others work for a transaction
         self._late, self._failures = False, 0
         self._watched = Watched()
         self._ends: dict[tuple[str, int], int] = {}
@@ -88,7 +86,7 @@ class Transactions:
         asked = False
         try:
             self.begin()
-            self._send_all(transaction)
+            self.send(transaction)
             self.offsets(transaction)
             asked = True
             self.commit()
@@ -125,14 +123,6 @@ class Transactions:
                 reach("mid-produce")
             self._send(block.cut(half, len(block)), last=n in lasts)
 
-    def _send_all(self, transaction: Transaction) -> None:
-        """Hand over the records; where they are many, beside what is to be done meanwhile."""
-        work = partial(self.send, transaction)
-        if transaction.rows > AT_ONCE:
-            self._watched.call(work, None, self.meanwhile)
-        else:
-            work()
-
     def _send(self, block: Block, *, last: bool = False) -> None:
         """Hand over a block; where it holds the ``last`` record of a tail, we want to hear of its delivery."""
         stop = len(block) - last
@@ -168,7 +158,7 @@ class Transactions:
     def commit(self) -> None:
         """Make everything visible."""
         reach("during-commit")
-        self._finish(self.producer.commit_transaction, self.meanwhile)
+        self._finish(self.producer.commit_transaction)
         reach("after-commit")
 
     def abort(self) -> None:
@@ -184,13 +174,12 @@ class Transactions:
 
     # -- how they fail -----------------------------------------------------------------------------------
 
-    def _finish(self, call: Callable[[float], None], meanwhile: Callable[[], object] | None = None) -> None:
+    def _finish(self, call: Callable[[float], None]) -> None:
         """Call again what timed out, until it has ended or ``PATIENCE`` is over; once late, the producer must go."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                first, meanwhile = meanwhile, None
-                self._watched.call(partial(call, self._slice), self._slice + STUCK, first)
+                self._watched.call(partial(call, self._slice), self._slice + STUCK)
             except KafkaException as error:
                 if not _timed_out(error) or time.monotonic() > deadline or not self._going():
                     raise

@@ -9,9 +9,10 @@ from headrace.bus.errors import HandlerError, UnansweredError
 from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming, Place
 from headrace.bus.transaction import Transaction
+from headrace.bus.undo import Undo
 
 Key = tuple[str, int]
-ROWS_PER_TRANSACTION = 65_536
+MOST = 65_536  # rows of a transaction from which on it takes no more
 FEW, ALL = 2, inf  # partitions
 LITTLE = 100  # rows of a transaction up to which it costs what its partitions cost
 REST = 0.1  # seconds at most
@@ -22,16 +23,19 @@ class Turns(ABC):
 
     ``few`` of them share a transaction where records trickle in, those first that have waited longest: what the first
     wrote need not wait for the last. ``trickling`` says that rows come one by one, from producers, and not as others'
-    transactions.
+    transactions. With ``most`` rows a transaction takes no more.
     """
 
-    def __init__(self, *, few: float, trickling: bool = False) -> None:
-        self.few, self._trickling = few, trickling
+    foresees = False  # whether much is worked on while the transaction before it is carried out
+
+    def __init__(self, *, few: float, trickling: bool = False, most: int = MOST) -> None:
+        self.few, self._trickling, self.most = few, trickling, most
         self.stopped: dict[Key, HandlerError | UnansweredError] = {}
-        self._working: set[Key] = set()
+        self._worked: Undo[set[Key]] = Undo(set)
+        self._ahead: Transaction | None = None
         self._turn: dict[Key, int] = {}
         self._count = 0
-        self.more = False  # whether partitions were left for the next transaction
+        self.more = False  # whether the next transaction need not wait for more input
 
     def receive(self, messages: Sequence[Incoming]) -> list[str]:
         """Take records as a consumer gave them; return the names of pipelines seen for the first time."""
@@ -65,28 +69,61 @@ class Turns(ABC):
         Raises:
             HandlerError, UnansweredError: when no partition is left that works.
         """
+        if self._ahead is not None:
+            made, self._ahead = self._ahead, None
+            return made
         self.go_on_or_raise()
-        transaction, self.more = Transaction(), False
+        try:
+            return self._next()
+        except _FailedError as failed:
+            self.rollback()
+            self.stopped[failed.key] = failed.error  # its offset is unmoved; the others do their work again
+            return self.work()
+
+    def ahead(self) -> None:
+        """Do the next transaction's work on top of the open one, while others find out what becomes of that."""
+        before = self._worked.newest
+        for lane in self._lanes(before):
+            lane.begin()
+        self._worked.begin()
+        self._worked.newest.update(before)
+        try:
+            self._ahead = self._next()
+        except _FailedError:  # a handler is pure: it fails again when nothing else is open, and is named then
+            self._ahead = None
+        self.more = self._ahead is not None
+        if not self.more:
+            self._undo()
+
+    def drop(self) -> None:
+        """Undo what was done ahead."""
+        if self._ahead is not None:
+            self._ahead = None
+            self._undo()
+
+    def _next(self) -> Transaction | None:
+        transaction, self.more, worked = Transaction(), False, set[Key]()
         for key in self._in_turn():
-            self.more = len(self._working) >= self.few and transaction.rows < LITTLE
+            self.more = len(worked) >= self.few and transaction.rows < LITTLE
             if self.more:
                 break
             try:
                 while (
                     key not in self.stopped
-                    and transaction.rows < ROWS_PER_TRANSACTION
+                    and transaction.rows < self.most
                     and self._advance(key, transaction)
                 ):
-                    self._working.add(key)
+                    worked.add(key)
             except (HandlerError, UnansweredError) as error:
-                self._stop(key, error)
-                return self.work()
+                self._worked.newest.update(worked, (key,))
+                raise _FailedError(key, error) from error
+        self._worked.newest.update(worked)
         self._count += 1
-        for key in self._working:
+        for key in worked:
             self._seal(key, transaction)
             self._turn[key] = self._count
         transaction.settle()
-        return transaction if self._working else None
+        return transaction if worked else None
 
     def rest(self, transaction: Transaction, took: float) -> float:
         """Return the seconds to wait after a transaction of ``took`` seconds, so that more rows share the next one's price.
@@ -105,28 +142,32 @@ class Turns(ABC):
         for lane in self._at(key):
             lane.seal(transaction)
 
-    def _stop(self, key: Key, error: HandlerError | UnansweredError) -> None:
-        """Stop a partition whose handler fails, its offset unmoved; the others do their work again without it."""
-        self._working.add(key)
-        self.rollback()
-        self.stopped[key] = error
-
     def commit(self) -> None:
-        """Keep what the last transaction did."""
-        for lane in self._touched():
+        """Keep what the open transaction did; what was done ahead is open then."""
+        for lane in self._lanes(self._worked.keep()):
             lane.commit()
         self.forget()
 
     def rollback(self) -> None:
-        """Undo what the last transaction did; the same input is handled again."""
-        for lane in self._touched():
+        """Undo what the open transaction did, and what was done ahead of its end; the same input is handled again."""
+        self.drop()
+        self._undo()
+
+    def _undo(self) -> None:
+        for lane in self._lanes(self._worked.back()):
             lane.rollback()
 
     @abstractmethod
     def forget(self) -> None:
         """Drop from the books what every lane has closed."""
 
-    def _touched(self) -> list[Lane]:
-        found = [lane for key in self._working for lane in self._at(key)]
-        self._working.clear()
-        return found
+    def _lanes(self, keys: Iterable[Key]) -> list[Lane]:
+        return [lane for key in keys for lane in self._at(key)]
+
+
+class _FailedError(Exception):
+    """A handler of a partition failed."""
+
+    def __init__(self, key: Key, error: HandlerError | UnansweredError) -> None:
+        super().__init__(key, error)
+        self.key, self.error = key, error

@@ -127,6 +127,7 @@ def in_turn(values: tuple[str, ...], count: int) -> pa.StringArray:
 
 
 def _least(count: int) -> int:
+    """Return the least power of two that is no less, so that few lengths are kept."""
     return 1 << max(count - 1, 0).bit_length()
 
 

@@ -71,6 +71,12 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL of the views; unless set an SQLite file in the home",
     )
     max_batch: int = Field(65_536, ge=1, le=100_000, description="Rows a handler gets at once, at most")
+    max_transaction: int = Field(
+        65_536,
+        ge=1,
+        le=1_000_000,
+        description="Rows with which a transaction is full; the last batch may exceed it",
+    )
 
     replicas: int = Field(1, ge=1, le=1_000, description="How many processes share this service's partitions")
     replica: int = Field(0, ge=0, description="Which of them this one is, counted from 0")
