@@ -63,6 +63,15 @@ def test_every_failpoint_is_hit_and_nothing_shows():
 
 
 @pytest.mark.broker
+def test_a_fused_chain_is_killed_and_writes_what_its_members_write():
+    order = Order(events=20_000, kills=2 * len(POINTS), broker_kills=2, seed=1, fused=True)
+    report = run(order, silent)
+    assert silent_about(report), report["objections"]
+    assert missed(report, order) == set()
+    assert report["states"]
+
+
+@pytest.mark.broker
 def test_records_lost_by_an_early_commit_are_found():
     assert run(Order(events=3_000, mutant="commit-first"), silent)["lost"]
 

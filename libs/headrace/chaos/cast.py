@@ -34,6 +34,8 @@ LAST = 5.0
 """Seconds that a service gets to find its state again before it leaves once more."""
 _STARTUP = 300.0
 _DOUBLED = 3
+SHORT = 1_000
+"""Rows of a fused chain's transactions, so that there is always one to work ahead on."""
 _FENCED = ("_FENCED", "ReplacedError")
 """What the log of a process says that was told, or found out, that another one has taken its place."""
 
@@ -126,6 +128,8 @@ class Cast:
         service, replica = self._roles[actor.service]
         if (count := self._replicas.get(service, 1)) > 1:
             told |= {"HEADRACE_REPLICA": str(replica), "HEADRACE_REPLICAS": str(count)}
+        if "+" in service:
+            told["HEADRACE_MAX_TRANSACTION"] = str(SHORT)
         if actor.fault:
             told["HEADRACE_FAILPOINT"] = f"{actor.fault.point}:{actor.fault.hit}:{actor.fault.signal}"
         return told

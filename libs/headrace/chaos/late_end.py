@@ -9,19 +9,18 @@ from headrace.chaos.schedule import CONTROL, Fault, Schedule
 from headrace.local.settings import LOOPBACK, Settings
 
 MUTANTS = ("keep-producer", CONTROL)
-VICTIM = "ingestion"
 
 
-def schedule() -> Schedule:
+def schedule(victim: str) -> Schedule:
     """Return a stop in the middle of the victim's second transaction."""
-    return Schedule({VICTIM: [Fault(VICTIM, "mid-produce", 2, "SIGSTOP")]}, [])
+    return Schedule({victim: [Fault(victim, "mid-produce", 2, "SIGSTOP")]}, [])
 
 
 class LateEnd(Cast):
-    """A cast whose victim talks to the broker by a proxy, which holds the end of its first transaction back."""
+    """A cast whose victim, the first, talks to the broker by a proxy, which holds the end of its first transaction back."""
 
     def __init__(self, settings: Settings, services: Sequence[str], mutant: str, proxy: Proxy) -> None:
-        super().__init__(settings, services, schedule().faults, mutant=mutant)
+        super().__init__(settings, services, schedule(services[0]).faults, mutant=mutant)
         self._proxy = proxy
 
     def _told(self, actor: Actor) -> dict[str, str]:

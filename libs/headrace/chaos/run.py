@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ from headrace.local.answers import within
 SERVICES = ("ingestion", "features", "serving")
 STAGES = (*SERVICES, "monitoring", "training", "registry", "deployment")
 """Services on the engine: each tells its state when it leaves."""
+FUSED = "+".join(SERVICES)
+"""The three as one process."""
 CLOCK = "clock"
 EVERYBODY = (*STAGES, "drift", "audit", CLOCK)
 """All that write; the console only reads."""
@@ -64,10 +66,13 @@ class Order:
     partitions: int = 1
     services: str = DATA_PLANE
     replicas: int = 1
+    fused: bool = False
 
     @property
     def cast(self) -> tuple[str, ...]:
         """Return who is killed."""
+        if self.fused:
+            return (FUSED,)
         return SERVICES if self.services == DATA_PLANE else EVERYBODY
 
     @property
@@ -84,7 +89,7 @@ class Order:
     def schedule(self) -> Schedule:
         """Return the trouble of the run."""
         if self.mutant:
-            return late_end.schedule() if self.mutant in late_end.MUTANTS else aimed(SERVICES)
+            return late_end.schedule(self.cast[0]) if self.mutant in late_end.MUTANTS else aimed(self.cast)
         longest = SHARED if self.shared else ALONE
         where = points(self.cast, tuple(self.shared))
         trouble = schedule(self.seed, where, self.kills, self.broker_kills, self.steps, longest)
@@ -145,7 +150,8 @@ def _folder() -> Iterator[Path]:
 
 
 def _undisturbed(order: Order, home: Path, over: threading.Event) -> dict[str, str]:
-    report = _Scene(order, home, None, lambda _: None, over).play(lambda: None)
+    """Run the events in peace, each service a process of its own; return the digests of what came of them."""
+    report = _Scene(replace(order, fused=False), home, None, lambda _: None, over).play(lambda: None)
     if wrong := [*report["objections"], *report["stuck"]]:
         raise HeadraceError("the undisturbed run is not right", wrong[0])
     digests: dict[str, str] = report["digests"]
@@ -167,6 +173,7 @@ class _Scene:
         self._over = over or threading.Event()
         self._definition = definition(order.partitions, learns=order.services == ALL)
         self._names = tuple(dict.fromkeys((*order.cast, CLOCK)))
+        self._members = [member for name in self._names for member in name.split("+")]
         self._ground = Ground(home)
         self._step = 0
         self._stuck: list[str] = []
@@ -177,7 +184,7 @@ class _Scene:
     def play(self, beside: Callable[[], Calm]) -> Report:
         """Carry the run out; ``beside`` is called once everything is up, since brokers start slowly side by side."""
         found = {s.name: s for s in stages(self._ground.settings.root / "services")}
-        services: list[Service] = [found[name] for name in self._names if name in found]
+        services: list[Service] = [found[name] for name in self._members if name in found]
         with ExitStack() as stack:
             stack.callback(self._ground.stop)
             self._ground.start(self._definition, services)
@@ -219,11 +226,12 @@ class _Scene:
         return dict(sorted(hits.items()))
 
     def _states(self, cast: Cast, service: str) -> dict[str, str] | None:
-        """Return the digests that the replicas of a service told when they left, or None without any."""
-        paths = [path for name in cast.of(service) if (path := cast.state(name)).exists()]
+        """Return the digests that the processes of a service told when they left, or None without any."""
+        (program,) = (name for name in self._names if service in name.split("+"))
+        paths = [path for name in cast.of(program) if (path := cast.state(name)).exists()]
         told: dict[str, str] = {}
         for path in paths:
-            told |= json.loads(path.read_text())
+            told |= json.loads(path.read_text())[service]
         return told if paths else None
 
     def _feed(self, cast: Cast) -> None:
@@ -284,7 +292,7 @@ class _Scene:
         )
         asked = {  # with the grace after which nothing that a killed replica began is open
             "acked": str(self._ground.settings.home / "acked"),
-            "states": {name: self._states(cast, name) for name in self._names if name in STAGES},
+            "states": {name: self._states(cast, name) for name in self._members if name in STAGES},
             "stuck": bool(self._stuck),
             "grace": TRANSACTION_TIMEOUT if self._stuck else 1.0,
             "calm": calm.result() if calm and not self._stuck else None,

@@ -28,8 +28,14 @@ def noted() -> list[Engine]:
     return held
 
 
+def told(engines: list[Engine], service: str) -> dict[str, str]:
+    """Return what the engine of a service says."""
+    own = [engine for engine in engines if engine.service.name == service]
+    return digests(own) if decided(engines) else {"unknown": "it left too early to know"}
+
+
 def decided(engines: list[Engine]) -> bool:
-    """Tell whether a service knows its state.
+    """Tell whether a process knows its state.
 
     Not so when it was told to leave before it had restored anything, or before it learnt of its last commit.
     """

@@ -1,5 +1,7 @@
 """A fork server: it has imported every service once, and each child becomes the real ``python -m services.NAME``.
 
+Names joined by ``+`` are one process, a fused chain.
+
 It reads a JSON line for each process to start (``id``, ``service``, ``env``, ``log``, ``mutant``, ``state``) and
 writes one for each thing that happens to a child: started, stopped, exited.
 """
@@ -20,7 +22,8 @@ Spec = dict[str, Any]
 
 def serve(services: list[str]) -> Spec:
     """Start a child for each line; return only in a child, with what it shall be. Leaves at the end of input."""
-    for name in services:
+    importlib.import_module("headrace.bus.fused")
+    for name in "+".join(services).split("+"):
         importlib.import_module(f"services.{name}.__main__")
     _say({"event": "ready"})
     children: dict[int, int] = {}
@@ -73,9 +76,12 @@ def become(spec: Spec) -> None:
         from headrace.chaos import mutants  # noqa: PLC0415
 
         mutants.plug_in(spec["mutant"])
-    runpy.run_module(f"services.{spec['service']}", run_name="__main__", alter_sys=True)
-    told = state.digests(noted) if state.decided(noted) else {"unknown": "it left too early to know"}
-    Path(spec["state"]).write_text(json.dumps(told))
+    members = spec["service"].split("+")
+    fused = len(members) > 1
+    sys.argv[1:] = members if fused else []
+    module = "headrace.bus.fused" if fused else f"services.{members[0]}"
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    Path(spec["state"]).write_text(json.dumps({name: state.told(noted, name) for name in members}))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ def command(
     replicas: Annotated[
         int, typer.Option(min=1, max=8, help="Processes that share each service of the data plane")
     ] = 1,
+    fused: Annotated[bool, typer.Option("--fused", help="Run the data plane as one process")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file")] = None,
 ) -> None:
     """Kill services and the broker on a private platform, and let an oracle count what came of it.
@@ -44,13 +45,19 @@ def command(
         raise UsageError(f"no mutant is called {mutant}", f"there are {', '.join(MUTANTS)}")
     if services not in (DATA_PLANE, ALL):
         raise UsageError(f"nobody is called {services} here", f"there are {DATA_PLANE} and {ALL}")
+    if fused and (services == ALL or replicas > 1):
+        raise UsageError(
+            "a fused chain is the data plane alone, in one process",
+            "--services all and --replicas are for services that are processes of their own",
+            "headrace chaos --fused",
+        )
     if replicas > partitions:
         raise UsageError(
             f"{partitions} partitions cannot be shared by {replicas} replicas",
             "each needs one of its own",
             f"headrace chaos --partitions {replicas} --replicas {replicas}",
         )
-    order = Order(events, kills, broker_kills, seed, mutant, partitions, services, replicas)
+    order = Order(events, kills, broker_kills, seed, mutant, partitions, services, replicas, fused)
     with _shown() as tell:
         report = run(order, tell)
     told = {name: value for name, value in report.items() if name != "digests"}
@@ -95,7 +102,7 @@ def _again(order: "Order") -> str:
     return (
         f"headrace chaos --events {order.events} --kills {order.kills} --broker-kills {order.broker_kills}"
         f" --seed {order.seed} --partitions {order.partitions} --services {order.services}"
-        f" --replicas {order.replicas}{mutant}"
+        f" --replicas {order.replicas}{' --fused' if order.fused else ''}{mutant}"
     )
 
 
