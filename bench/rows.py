@@ -29,19 +29,19 @@ def rows(python: Path) -> list[Row]:
     fused = [sys.executable, "-P", "-m", "headrace.bus.fused", *STAGES]
     peer = str(python)
     return [
-        _ours("headrace fused lean", 600_000, [[*fused, "--lean"]]),
-        _ours("headrace fused", 300_000, [fused]),
+        _ours("headrace fused lean", 1_200_000, [[*fused, "--lean"]]),
+        _ours("headrace fused", 900_000, [fused]),
         three_services(),
         _peer(BASE, 150_000, [peer, str(PEERS / "handwritten.py")]),
         _peer("hand-written per event", 5_000, [peer, str(PEERS / "handwritten.py"), "1"]),
-        _peer("quix", 80_000, [peer, str(PEERS / "quix_row.py")]),
+        _peer("quix", 150_000, [peer, str(PEERS / "quix_row.py")]),
         _peer("faust", 30_000, [peer, str(PEERS / "faust_row.py")]),
     ]
 
 
 def three_services() -> Row:
     """Return the row whose members are processes of their own."""
-    return _ours("headrace three services", 100_000, [service(s) for s in STAGES])
+    return _ours("headrace three services", 600_000, [service(s) for s in STAGES])
 
 
 def _ours(name: str, events: int, commands: Sequence[Sequence[str]]) -> Row:
