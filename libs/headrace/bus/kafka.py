@@ -89,6 +89,7 @@ _PASSING = {
     KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001 -- the client reconnects by itself
     KafkaError._TRANSPORT,  # noqa: SLF001
     KafkaError._RESOLVE,  # noqa: SLF001
+    KafkaError._DESTROY_BROKER,  # noqa: SLF001 -- the metadata of a cluster that comes back names no broker at first
 }
 
 # What a broker says while its partitions and coordinators move; the client marks none of it as worth another try.
@@ -105,6 +106,7 @@ _MOVED = {
     KafkaError.REQUEST_TIMED_OUT,
     KafkaError._TIMED_OUT,  # noqa: SLF001
     KafkaError._WAIT_COORD,  # noqa: SLF001
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 -- it has no leader while its only broker is away
 }
 
 
@@ -248,6 +250,15 @@ def answered(ask: Callable[[], Answer], patience: float) -> Answer:
                 raise
             LOG.info("asking again: %s", error)
             time.sleep(0.1)
+
+
+def end_of(client: Consumer, place: TopicPartition, patience: float) -> int:
+    """Return the offset after the last record of a partition.
+
+    Raises:
+        KafkaException: as :func:`answered`.
+    """
+    return int(answered(lambda: client.get_watermark_offsets(place, SLICE), patience)[1])
 
 
 def read_all(bootstrap: str, topic: str, partition: int) -> list[Incoming]:

@@ -11,7 +11,18 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 from headrace.bus.encode import Encoder
 from headrace.bus.engine import decode_plain
 from headrace.bus.failpoints import reach
-from headrace.bus.kafka import PATIENT, Going, always, consumer, incoming, producer, ready, received, send
+from headrace.bus.kafka import (
+    PATIENT,
+    Going,
+    always,
+    consumer,
+    end_of,
+    incoming,
+    producer,
+    ready,
+    received,
+    send,
+)
 from headrace.bus.records import Incoming, Outgoing
 from headrace.bus.schemas import Registry
 from headrace.bus.service import Emit
@@ -21,7 +32,7 @@ from headrace.contracts.catalogue import schema
 from headrace.contracts.topics import PIPELINES, Topic
 from headrace.pipeline.definition import Definition
 
-COMMIT = 15.0  # seconds; who cannot commit for longer ends, and is started again
+COMMIT = 15.0  # seconds; whom the broker leaves waiting for longer ends, and is started again
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +116,7 @@ class KafkaObserver:
         self._behind |= {(t.topic, t.partition) for t in wanted}
 
     def _ends(self, topic: str, partitions: int) -> dict[int, int]:
-        asked = [TopicPartition(topic, p) for p in range(partitions)]
-        return {t.partition: self._consumer.get_watermark_offsets(t, 5)[1] for t in asked}
+        return {p: end_of(self._consumer, TopicPartition(topic, p), COMMIT) for p in range(partitions)}
 
     def _say(self, said: list[Said]) -> None:
         if not said:

@@ -13,7 +13,7 @@ from headrace.bus.arrivals import Arrivals, Told
 from headrace.bus.engine import decode_plain
 from headrace.bus.held import Held
 from headrace.bus.inbox import Inbox
-from headrace.bus.kafka import consumer, fetch_anew, incoming, passed, received
+from headrace.bus.kafka import consumer, end_of, fetch_anew, incoming, passed, received
 from headrace.bus.records import Incoming, Place
 from headrace.bus.schemas import Registry
 from headrace.bus.unreadable import Placed, Stepping
@@ -146,8 +146,8 @@ class KafkaLog:
         told = self._told(self._client, topic).topics[topic]
         if told.error is not None:
             raise UsageError(f"there is no topic {topic}", f"asked {self._bootstrap}", "headrace topic list")
-        asked = (TopicPartition(topic, p) for p in sorted(told.partitions))
-        return {t.partition: self._client.get_watermark_offsets(t, PATIENCE)[1] for t in asked}
+        places = (TopicPartition(topic, p) for p in sorted(told.partitions))
+        return {place.partition: end_of(self._client, place, PATIENCE) for place in places}
 
     def read(self, spans: Iterable[Span]) -> Iterator[Stamped]:
         """Yield the committed records of the spans; those of one partition in the order of the log."""

@@ -9,7 +9,7 @@ from typing import TextIO
 import fastavro
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from headrace.bus.kafka import answered, consumer, producer, send
+from headrace.bus.kafka import consumer, end_of, producer, send
 from headrace.bus.registry import ConfluentRegistry
 from headrace.bus.schemas import record_schema, subject
 from headrace.chaos.shop import STEP, Event, events
@@ -113,7 +113,7 @@ class Feeder:
     def _closed(self) -> int:
         """Return where the ledger ends, which grows with every tick that a service closes."""
         ledger = TopicPartition(LEDGER.name(self._definition.name), 0)
-        return int(answered(lambda: self._reader.get_watermark_offsets(ledger, 10), self._patience)[1])
+        return end_of(self._reader, ledger, self._patience)
 
     def _flush(self) -> None:
         deadline = time.monotonic() + PATIENCE
