@@ -59,7 +59,7 @@ from services.ingestion.service import SERVICE as INGESTION
 from services.serving.service import SERVICE as SERVING
 
 NAME, PATIENCE, BATCH = "flights", 60.0, 16_384
-EVENTS_LIVE, DAYS, FIT_DAYS, WARM_DAYS = 600_000, 365, 31, 3
+EVENTS_LIVE, DAYS, FIT_DAYS, WARM_DAYS = three_services().events, 365, 31, 3
 CHAIN = (INGESTION, FEATURE_SERVICE, SERVING)
 Places = dict[Place, Held]
 

@@ -36,28 +36,12 @@ def command(
     import json
     import sys
 
-    from headrace.chaos.run import ALL, DATA_PLANE, Order, run
-    from headrace.chaos.schedule import MUTANTS
+    from headrace.chaos.run import Order, run
     from headrace.cli.printing import print_fields
-    from headrace.errors import CheckError, HeadraceError, UsageError
+    from headrace.errors import CheckError, HeadraceError
 
-    if mutant is not None and mutant not in MUTANTS:
-        raise UsageError(f"no mutant is called {mutant}", f"there are {', '.join(MUTANTS)}")
-    if services not in (DATA_PLANE, ALL):
-        raise UsageError(f"nobody is called {services} here", f"there are {DATA_PLANE} and {ALL}")
-    if fused and (services == ALL or replicas > 1):
-        raise UsageError(
-            "a fused chain is the data plane alone, in one process",
-            "--services all and --replicas are for services that are processes of their own",
-            "headrace chaos --fused",
-        )
-    if replicas > partitions:
-        raise UsageError(
-            f"{partitions} partitions cannot be shared by {replicas} replicas",
-            "each needs one of its own",
-            f"headrace chaos --partitions {replicas} --replicas {replicas}",
-        )
     order = Order(events, kills, broker_kills, seed, mutant, partitions, services, replicas, fused)
+    _refuse(order)
     with _shown() as tell:
         report = run(order, tell)
     told = {name: value for name, value in report.items() if name != "digests"}
@@ -72,6 +56,30 @@ def command(
             "the run never came to rest, and the oracle has nothing to say of what it did",
             report["stuck"][0],
             _again(order),
+        )
+
+
+def _refuse(order: "Order") -> None:
+    """Raise UsageError for an order that nobody can carry out."""
+    from headrace.chaos.run import ALL, DATA_PLANE
+    from headrace.chaos.schedule import MUTANTS
+    from headrace.errors import UsageError
+
+    if order.mutant is not None and order.mutant not in MUTANTS:
+        raise UsageError(f"no mutant is called {order.mutant}", f"there are {', '.join(MUTANTS)}")
+    if order.services not in (DATA_PLANE, ALL):
+        raise UsageError(f"nobody is called {order.services} here", f"there are {DATA_PLANE} and {ALL}")
+    if order.fused and (order.services == ALL or order.replicas > 1):
+        raise UsageError(
+            "a fused chain is the data plane alone, in one process",
+            "--services all and --replicas are for services that are processes of their own",
+            "headrace chaos --fused",
+        )
+    if order.replicas > order.partitions:
+        raise UsageError(
+            f"{order.partitions} partitions cannot be shared by {order.replicas} replicas",
+            "each needs one of its own",
+            f"headrace chaos --partitions {order.replicas} --replicas {order.replicas}",
         )
 
 
