@@ -164,12 +164,14 @@ def told(records):
 
 def in_time(runner, transaction):
     """Send everything, offsets too: the commit is good whenever it comes."""
+    transaction.settle()
     runner.transactions.send(transaction)
     runner.transactions.offsets(runner._fenced(transaction))
 
 
 def too_early(runner, transaction):
     """Send what others read, and stop before state and offsets."""
+    transaction.settle()
     told = [block for block in transaction.produced if "changelog" not in block.topic]
     runner.transactions.send(replace(transaction, produced=told))
 
@@ -200,7 +202,9 @@ def disturbed(broker, calm, runner_class=SharingRunner):
 
 
 def test_replicas_that_come_go_and_are_lost_leave_no_trace(broker, calm, monkeypatch):
-    monkeypatch.setattr(kafka, "TRANSACTION_TIMEOUT_MS", 60_000)  # longer than a busy machine may take
+    monkeypatch.setitem(
+        kafka.TRANSACTIONAL, "transaction.timeout.ms", 60_000
+    )  # longer than a busy machine may take
     disturbed(broker, calm)
     name = FEATURES.name(SHOP.name)
     found = [r for p in range(PARTITIONS) for r in read_all(broker.bootstrap, name, p)]

@@ -17,6 +17,7 @@ from headrace.bus.errors import BrokenRecordError
 from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming
 from headrace.bus.schemas import MemoryRegistry
+from headrace.bus.scribe import Made
 from headrace.bus.service import Table
 from headrace.testing.loop import MemoryArtifacts
 from services.features.service import SERVICE
@@ -131,9 +132,9 @@ def test_a_lane_is_the_same_whether_its_changelog_comes_whole_or_in_parts():
     rows = {f"k{n}": ([1, 1, n, n, 1], 100 - n) for n in range(20)}
     log = written(registry, GROUPS, rows)
     log += written(registry, GROUPS, dict.fromkeys(["k3", "k4"]) | {"k5": ([1, 1, 9, 9, 9], 1)})
-    log += written(registry, PROGRESS, {"open": Progress(tick=7, trees={"t": b"x"}).row()})
+    log += written(registry, PROGRESS, {"open": Progress(tick=7, trees={"t": Made(b"x")}).row()})
     whole, parts = restored(registry, [log]), restored(registry, [log[:5], log[5:22], log[22:]])
-    assert whole.progress == parts.progress == Progress(tick=7, trees={"t": b"x"})
+    assert whole.progress == parts.progress == Progress(tick=7, trees={"t": Made(b"x")})
     held = whole.states["groups"].all()
     assert held == parts.states["groups"].all()
     assert [key for key, _ in held] == sorted(rows.keys() - {"k3", "k4"})

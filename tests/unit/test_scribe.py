@@ -1,6 +1,6 @@
 """The scribe: one piece of work after the other, whoever does it."""
 
-from threading import Event, get_ident
+from threading import Event, Thread, get_ident
 
 import pytest
 
@@ -36,6 +36,19 @@ def test_what_nobody_asks_for_is_not_done_and_nothing_twice():
     assert not done
     told.result()
     told.result()
+    assert done == [1]
+
+
+def test_two_who_ask_at_once_have_it_made_once():
+    done, asked, go = [], Event(), Event()
+    told = Scribe().do(1, lambda: (asked.set(), go.wait(), done.append(1)))
+    asking = [Thread(target=told.result) for _ in range(2)]
+    asking[0].start()
+    asked.wait()
+    asking[1].start()
+    go.set()
+    for thread in asking:
+        thread.join()
     assert done == [1]
 
 

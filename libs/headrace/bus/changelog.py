@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from typing import Any, cast
@@ -16,6 +16,7 @@ from headrace.bus.blocks import Block
 from headrace.bus.encode import Encoder, Writer
 from headrace.bus.errors import BrokenRecordError
 from headrace.bus.schemas import Registry, Schema, codec
+from headrace.bus.scribe import Coming, Made
 from headrace.bus.service import Row, Table
 from headrace.contracts.arrow import absent, avro_schema, filled, spans
 from headrace.contracts.frame import SIZE, UNFRAMED, header, schema_ids
@@ -48,21 +49,24 @@ class Progress:
     records_out: dict[str, int] = field(default_factory=dict)
     rejected: int = 0
     absorbed: int = 0
-    trees: dict[str, bytes] = field(default_factory=dict)  # peaks, by topic: see :mod:`headrace.bus.tree`
+    trees: dict[str, Coming[bytes]] = field(
+        default_factory=dict
+    )  # peaks, by topic: see :mod:`headrace.bus.tree`
     raw_from: int = 0
 
     def row(self) -> Row:
         """Return the progress as a row of its table."""
         return (
             self.tick, self.records_in, sorted(self.records_out.items()), self.rejected, self.absorbed,
-            sorted(self.trees.items()), self.raw_from,
+            sorted((name, peaks.result()) for name, peaks in self.trees.items()), self.raw_from,
         )  # fmt: skip
 
     @classmethod
     def of(cls, row: Row) -> "Progress":
         """Return the progress a row stands for."""
-        found = cls(*row)
-        return replace(found, records_out=dict(found.records_out), trees=dict(found.trees))
+        tick, records_in, records_out, rejected, absorbed, trees, raw_from = row
+        there: dict[str, Coming[bytes]] = {name: Made(peaks) for name, peaks in dict(trees).items()}
+        return cls(tick, records_in, dict(records_out), rejected, absorbed, there, raw_from)
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from headrace.bus.blocks import Block
 from headrace.bus.books import Books, Folds
 from headrace.bus.changelog import PROGRESS, Progress, entries
 from headrace.bus.encode import Encoder, Typed, block, spread, values
@@ -15,8 +16,8 @@ from headrace.bus.ledger import ledger_entry
 from headrace.bus.queues import Queue
 from headrace.bus.refusals import refusal_emits
 from headrace.bus.rows import Overlays, State
-from headrace.bus.scribe import Coming, Scribe
-from headrace.bus.service import Artifacts, Batch, Context, Emit, Row, Service, Step, Tick
+from headrace.bus.scribe import Coming, Made, Scribe
+from headrace.bus.service import Artifacts, Batch, Context, Emit, Row, Service, Step, Table, Tick
 from headrace.bus.skips import refuse, stretch
 from headrace.bus.tickpace import control_batch
 from headrace.bus.transaction import Transaction
@@ -27,6 +28,7 @@ from headrace.contracts.topics import EVENTS, LEDGER, PIPELINES, Topic, changelo
 from headrace.pipeline.definition import Definition
 
 DEEP = 64  # trees that may wait for each other: each asks the one before it
+_NO_TREE = Made(b"")
 Tap = Callable[[Sequence[Typed]], None]
 
 
@@ -58,8 +60,7 @@ class Lane:
         self._watched = [t.name() for t in (PIPELINES, *self._controls, *service.follows)]
         self.progress = Progress()
         self._before = Undo(lambda: self.progress)
-        self._trees: dict[str, Coming[bytes]] = {}  # those of the open tick that are to grow
-        self._deep = 0  # what they wait for one behind the other, at most
+        self._deep = 0  # trees that wait for each other, at most
         self._folds = Folds(books, service.follows)
         self._view: Any = None
         self._definition: Definition | None = None
@@ -106,18 +107,23 @@ class Lane:
     def seal(self, transaction: Transaction) -> None:
         """Write changed state, progress and offsets: the last thing before a commit."""
         for state in self.states.values():
-            transaction.produced += entries(
-                self._encoder, self.changelog, self.partition, state.table, state.changed()
-            )
-        self._settle()
+            self._keep(state.table, state.changed(), transaction)
         if self.progress == self._before.newest:
             return
-        transaction.produced += entries(
-            self._encoder, self.changelog, self.partition, PROGRESS, {"open": self.progress.row()}
-        )
+        self._later(transaction.rows, partial(self._told, self.progress), transaction)
         for queue in self.queues:
             if queue.taken.newest and queue.position is not None:
                 transaction.offsets[self.service.name, queue.name, queue.partition] = queue.position
+
+    def _keep(self, table: Table, changed: Mapping[str, Row | None], transaction: Transaction) -> None:
+        if changed:
+            work = partial(entries, self._encoder, self.changelog, self.partition, table, changed)
+            self._later(len(changed), work, transaction)
+
+    def _told(self, progress: Progress) -> list[Block]:
+        """Return the changelog's record of a progress; its trees have grown by then."""
+        row = {"open": progress.row()}
+        return entries(self._encoder, self.changelog, self.partition, PROGRESS, row)
 
     def begin(self) -> None:
         """Begin a transaction on top of the open one, which may still be undone with it."""
@@ -135,7 +141,6 @@ class Lane:
         """Undo what the newest transaction did: state, queues and progress are as before it."""
         self.progress = self._before.newest
         self._before.back()
-        self._trees.clear()
         for part in self._parts():
             part.rollback()
 
@@ -226,7 +231,6 @@ class Lane:
         step = self.service.on_due(due, overlays, tick, self._view)
         overlays.apply()
         self._emit(step, None, transaction)
-        self._settle()
         raw_to = self._raw_cut(tick)
         entry = ledger_entry(self.service.name, self.partition, tick, self.progress, raw_to)
         self._produce(LEDGER, [Emit("LedgerEntry", entry)], None, transaction)
@@ -287,27 +291,23 @@ class Lane:
             self._count(name, parts)
 
     def _write(self, parts: Sequence[Typed], partition: int, transaction: Transaction) -> None:
-        work = partial(block, parts, partition, self.progress.tick)
-        transaction.coming.append(self._scribe.do(sum(map(len, parts)), work))
+        work = partial(_blocks, parts, partition, self.progress.tick)
+        self._later(sum(map(len, parts)), work, transaction)
+
+    def _later(self, rows: int, work: Callable[[], list[Block]], transaction: Transaction) -> None:
+        transaction.coming.append(self._scribe.do(rows, work))
 
     def _count(self, name: str, parts: Sequence[Typed]) -> None:
         """Add what was written to the open tick's counts, and to its trees when they grow."""
-        rows, counts = sum(map(len, parts)), self.progress.records_out
+        rows, counts, trees = sum(map(len, parts)), self.progress.records_out, self.progress.trees
         size = counts.get(name, 0)
-        self.progress = replace(self.progress, records_out={**counts, name: size + rows})
-        before = self._trees.get(name) or self.progress.trees.get(name, b"")
-        self._trees[name] = self._scribe.do(rows, partial(_grown, before, size, parts))
+        grown = self._scribe.do(rows, partial(_grown, trees.get(name, _NO_TREE), size, parts))
+        counts, trees = {**counts, name: size + rows}, {**trees, name: grown}
+        self.progress = replace(self.progress, records_out=counts, trees=trees)
         self._deep += 1
         if self._deep == DEEP:
-            self._settle()
-
-    def _settle(self) -> None:
-        """Take the trees that are still to grow."""
-        self._deep = 0
-        if self._trees:
-            made = {name: peaks.result() for name, peaks in self._trees.items()}
-            self.progress = replace(self.progress, trees=self.progress.trees | made)
-            self._trees.clear()
+            self._deep = 0
+            self.progress.row()
 
     def _every_row_ended(self, batch: Batch, step: Step) -> None:
         if batch.topic.scope == "control":
@@ -338,10 +338,13 @@ class Lane:
         return False
 
 
-def _grown(before: bytes | Coming[bytes], size: int, parts: Sequence[Typed]) -> bytes:
+def _blocks(parts: Sequence[Typed], partition: int, tick: int) -> list[Block]:
+    return [block(parts, partition, tick)]
+
+
+def _grown(before: Coming[bytes], size: int, parts: Sequence[Typed]) -> bytes:
     """Extend a tree of ``size`` leaves by the bodies of a topic's parts."""
-    peaks = before if isinstance(before, bytes) else before.result()
-    return extended(peaks, size, values(parts), SIZE)
+    return extended(before.result(), size, values(parts), SIZE)
 
 
 def _where(batch: Batch, row: int) -> str:

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from headrace.bus import tree
 from headrace.bus.changelog import Progress
+from headrace.bus.scribe import Coming
 from headrace.bus.service import Tick
 
 
@@ -35,9 +36,9 @@ def ledger_entry(
     )
 
 
-def digest(trees: Mapping[str, bytes]) -> str:
+def digest(trees: Mapping[str, Coming[bytes]]) -> str:
     """Return the digest of what was given out, in hex: SHA-256 of a line for each topic, its name and its tree's root."""
-    lines = (f"{topic} {tree.root(peaks).hex()}\n" for topic, peaks in sorted(trees.items()))
+    lines = (f"{topic} {tree.root(peaks.result()).hex()}\n" for topic, peaks in sorted(trees.items()))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

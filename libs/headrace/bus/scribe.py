@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -17,17 +19,30 @@ class Coming(Protocol[Given_co]):
         """Return it, or raise what its making raised."""
 
 
+@dataclass(frozen=True, slots=True)
+class Made(Generic[T]):
+    """What is there by now."""
+
+    value: T
+
+    def result(self) -> T:
+        """Return it."""
+        return self.value
+
+
 class Later(Generic[T]):
-    """What is made by who first asks for it."""
+    """What is made by who first asks for it; others wait."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work: Callable[[], T] | None = work
         self._made: Any = None
+        self._lock = Lock()
 
     def result(self) -> T:
         """Return what the work gives."""
-        if self._work is not None:
-            self._made, self._work = self._work(), None
+        with self._lock:
+            if self._work is not None:
+                self._made, self._work = self._work(), None
         made: T = self._made
         return made
 

@@ -1,6 +1,6 @@
 """The transaction that ties what is written to offsets and state."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from headrace.bus.blocks import Block
@@ -14,18 +14,18 @@ class Transaction:
 
     ``offsets`` are by service, topic and partition. ``tails`` name the services that have taken all that the
     transaction writes to a topic's partition: their offset is the end of it, once it has been written. What is
-    ``coming`` is behind what was produced.
+    ``coming`` is ``produced`` when it is settled.
     """
 
     produced: list[Block] = field(default_factory=list)
     offsets: dict[tuple[str, str, int], int] = field(default_factory=dict)
     tails: dict[Place, str] = field(default_factory=dict)
     rows: int = 0
-    coming: list[Coming[Block]] = field(default_factory=list)
+    coming: list[Coming[Sequence[Block]]] = field(default_factory=list)
 
     def settle(self) -> None:
         """Take what is still to be encoded; raise what its encoding raises."""
-        self.produced += [block.result() for block in self.coming]
+        self.produced += [block for blocks in self.coming for block in blocks.result()]
         self.coming.clear()
 
     def records(self) -> Iterator[Outgoing]:

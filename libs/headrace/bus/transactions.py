@@ -80,9 +80,12 @@ class Transactions:
     def carry_out(self, transaction: Transaction) -> Outcome:
         """Do one transaction and return what became of it; afterwards the producer can begin the next.
 
+        What is still to be encoded is waited for here; what that raises is raised before anything is begun.
+
         Raises:
             KafkaException: when ``FAILURES`` in a row did not help, or the broker does not come back in time.
         """
+        transaction.settle()
         asked = False
         try:
             self.begin()

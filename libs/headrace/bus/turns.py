@@ -122,7 +122,6 @@ class Turns(ABC):
         for key in worked:
             self._seal(key, transaction)
             self._turn[key] = self._count
-        transaction.settle()
         return transaction if worked else None
 
     def rest(self, transaction: Transaction, took: float) -> float:

@@ -23,11 +23,12 @@ def kept(lanes: Iterable[Lane], read_changelog: Reader, registry: Registry) -> b
     """
     verdicts = set()
     for lane in lanes:
-        found = last_progress(read_changelog(lane.changelog, lane.partition), registry)
-        if found not in (lane.progress, lane.saved):
+        found = last_progress(read_changelog(lane.changelog, lane.partition), registry).row()
+        wanted, saved = lane.progress.row(), lane.saved.row()
+        if found not in (wanted, saved):
             raise ReplacedError(lane.service.name, lane.pipeline, lane.partition)
-        if lane.progress != lane.saved:
-            verdicts.add(found == lane.progress)
+        if wanted != saved:
+            verdicts.add(found == wanted)
     if len(verdicts) > 1:
         raise ReplacedError(lane.service.name, lane.pipeline, lane.partition)
     return verdicts == {True}
