@@ -49,9 +49,8 @@ class Progress:
     records_out: dict[str, int] = field(default_factory=dict)
     rejected: int = 0
     absorbed: int = 0
-    trees: dict[str, Coming[bytes]] = field(
-        default_factory=dict
-    )  # peaks, by topic: see :mod:`headrace.bus.tree`
+    # Peaks by topic, see :mod:`headrace.bus.tree`; some are still being made.
+    trees: dict[str, Coming[bytes]] = field(default_factory=dict)
     raw_from: int = 0
 
     def row(self) -> Row:
