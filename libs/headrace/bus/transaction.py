@@ -29,7 +29,8 @@ class Transaction:
         self.coming.clear()
 
     def records(self) -> Iterator[Outgoing]:
-        """Yield what is written, record by record."""
+        """Yield what is written, record by record; what is still to be encoded is waited for."""
+        self.settle()
         for block in self.produced:
             yield from block
 
