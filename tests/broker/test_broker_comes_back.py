@@ -1,4 +1,4 @@
-"""A broker that is killed and comes back is asked again, whatever the client calls its absence."""
+"""A broker that is killed or stands still, and comes back, is asked again, whatever the client calls its absence."""
 
 import threading
 from contextlib import closing
@@ -12,7 +12,7 @@ from headrace.chaos.shop import definition
 from headrace.contracts.topics import EVENTS
 
 pytestmark = pytest.mark.broker
-ASKING, KILLS, PATIENCE = 8, 3, 120.0
+ASKING, KILLS, STILL, PATIENCE = 8, 3, 6.0, 120.0
 
 
 @pytest.fixture
@@ -25,8 +25,11 @@ def ground(tmp_path):
         found.stop()
 
 
-def test_the_end_of_a_partition_is_told_across_kills(ground):
-    """It was called ``_UNKNOWN_PARTITION`` for as long as there was no broker, and ``_DESTROY_BROKER`` at times."""
+def test_the_end_of_a_partition_is_told_across_kills_and_a_stop(ground):
+    """It was called ``_UNKNOWN_PARTITION`` for as long as there was no broker, and ``_DESTROY_BROKER`` at times.
+
+    Of a broker that stood still it was said that a question ``_TIMED_OUT_QUEUE`` behind the one before.
+    """
     place, over, told = TopicPartition(EVENTS.name(definition(1).name), 0), threading.Event(), []
 
     def ask():
@@ -42,6 +45,7 @@ def test_the_end_of_a_partition_is_told_across_kills(ground):
         ground.kill_broker()
         with closing(consumer(ground.settings.bootstrap, "back")) as client:
             assert end_of(client, place, PATIENCE) == 0
+    ground.stop_broker(STILL)
     over.set()
     for thread in asking:
         thread.join(PATIENCE)

@@ -105,7 +105,11 @@ _MOVED = {
     KafkaError.UNSTABLE_OFFSET_COMMIT,
     KafkaError.NETWORK_EXCEPTION,
     KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.BROKER_NOT_AVAILABLE,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.OFFSET_NOT_AVAILABLE,
     KafkaError._TIMED_OUT,  # noqa: SLF001
+    KafkaError._TIMED_OUT_QUEUE,  # noqa: SLF001 -- an earlier question holds this one up
     KafkaError._WAIT_COORD,  # noqa: SLF001
     KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 -- it has no leader while its only broker is away
 }
@@ -253,13 +257,23 @@ def answered(ask: Callable[[], Answer], patience: float) -> Answer:
             time.sleep(0.1)
 
 
+def span_of(client: Consumer, place: TopicPartition, patience: float) -> tuple[int, int]:
+    """Return the first offset of a partition and the one after its last record.
+
+    Raises:
+        KafkaException: as :func:`answered`.
+    """
+    first, end = answered(lambda: client.get_watermark_offsets(place, SLICE), patience)
+    return int(first), int(end)
+
+
 def end_of(client: Consumer, place: TopicPartition, patience: float) -> int:
     """Return the offset after the last record of a partition.
 
     Raises:
         KafkaException: as :func:`answered`.
     """
-    return int(answered(lambda: client.get_watermark_offsets(place, SLICE), patience)[1])
+    return span_of(client, place, patience)[1]
 
 
 def read_all(bootstrap: str, topic: str, partition: int) -> list[Incoming]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from headrace.bus.kafka import consumer, producer, send, wait_for_topics
+from headrace.bus.kafka import consumer, producer, send, span_of, wait_for_topics
 from headrace.bus.records import Outgoing
 from headrace.bus.schemas import Registry
 from headrace.errors import UnreachableError
@@ -78,7 +78,7 @@ class Sender:
 
     def _tails(self, client: Consumer, raw: Mapping[int, int]) -> Iterator[TopicPartition]:
         for partition in client.list_topics(self.topic, FLUSH_SECONDS).topics[self.topic].partitions:
-            low, high = client.get_watermark_offsets(TopicPartition(self.topic, partition), FLUSH_SECONDS)
+            low, high = span_of(client, TopicPartition(self.topic, partition), FLUSH_SECONDS)
             self.ends[partition] = high
             start = max(low, raw.get(partition, 0))
             if start < high:
