@@ -2,9 +2,10 @@ import socket
 
 import pytest
 
-from headrace.errors import ConfigurationError
+from headrace.errors import ConfigurationError, HeadraceError
 from headrace.local.platform import Platform, port_is_free
 from headrace.local.settings import Settings
+from headrace.local.supervision import State
 from headrace.testing.broker import free_ports
 
 
@@ -14,6 +15,28 @@ def platform(tmp_path, **given):
         (tmp_path / "services" / name / "__main__.py").touch()
     (tmp_path / "services" / "not_a_service").mkdir()
     return Platform(Settings(root=tmp_path, home=tmp_path / "home", **given))
+
+
+@pytest.fixture
+def failing(tmp_path, monkeypatch):
+    """Return a platform whose service alpha is healthy at the second look; its list is what is said of alpha."""
+    ours, missing, said = platform(tmp_path), iter([{"alpha"}, set()]), []
+    monkeypatch.setattr(ours, "unhealthy", lambda: next(missing))
+    monkeypatch.setattr(ours, "states", lambda: [State("alpha", said[0], 0, 0)])
+    return ours, said
+
+
+def test_who_has_just_ended_is_waited_for_since_it_is_started_again(failing):
+    ours, said = failing
+    said.append("exited")
+    ours.wait_healthy()
+
+
+def test_who_is_started_no_more_is_not_waited_for(failing):
+    ours, said = failing
+    said.append("fatal")
+    with pytest.raises(HeadraceError, match="alpha"):
+        ours.wait_healthy()
 
 
 def test_every_folder_that_runs_is_a_service_with_a_port_by_name(tmp_path):

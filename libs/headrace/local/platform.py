@@ -18,7 +18,8 @@ from headrace.local.supervision import Program, State, Supervisor
 
 PAUSE = 0.1
 LOWEST_PORT, HIGHEST_PORT, BLOCK = 1024, 65_000, 20
-FAILED = ("fatal", "exited", "unknown")
+GIVEN_UP = ("fatal", "unknown")
+"""What supervisord says of a program that it starts no more: one that has "exited" is started again at once."""
 
 
 class Platform:
@@ -152,7 +153,7 @@ class Platform:
         end = time.monotonic() + seconds
         while missing := self.unhealthy():
             tell(missing)
-            given_up = {state.name for state in self.states() if state.state in FAILED} & missing
+            given_up = {state.name for state in self.states() if state.state in GIVEN_UP} & missing
             if given_up or time.monotonic() > end:
                 raise _not_healthy(sorted(given_up or missing))
             time.sleep(PAUSE)
