@@ -11,6 +11,7 @@ from headrace.bus import kafka
 from headrace.bus.engine import Engine, decode_plain
 from headrace.bus.kafka import producer, read_all, send
 from headrace.bus.records import Outgoing
+from headrace.bus.scribe import Made
 from headrace.bus.sharing import SharingRunner
 from headrace.chaos.shop import STEP, definition, events
 from headrace.contracts.topics import CONTROL_TOPICS, FEATURES, LEDGER, PIPELINES, TICKS, VALIDATED, changelog
@@ -164,16 +165,14 @@ def told(records):
 
 def in_time(runner, transaction):
     """Send everything, offsets too: the commit is good whenever it comes."""
-    transaction.settle()
     runner.transactions.send(transaction)
     runner.transactions.offsets(runner._fenced(transaction))
 
 
 def too_early(runner, transaction):
     """Send what others read, and stop before state and offsets."""
-    transaction.settle()
     told = [block for block in transaction.produced if "changelog" not in block.topic]
-    runner.transactions.send(replace(transaction, produced=told))
+    runner.transactions.send(replace(transaction, coming=[Made(told)]))
 
 
 def disturbed(broker, calm, runner_class=SharingRunner):
@@ -202,9 +201,8 @@ def disturbed(broker, calm, runner_class=SharingRunner):
 
 
 def test_replicas_that_come_go_and_are_lost_leave_no_trace(broker, calm, monkeypatch):
-    monkeypatch.setitem(
-        kafka.TRANSACTIONAL, "transaction.timeout.ms", 60_000
-    )  # longer than a busy machine may take
+    # Longer than a busy machine may take.
+    monkeypatch.setitem(kafka.TRANSACTIONAL, "transaction.timeout.ms", 60_000)
     disturbed(broker, calm)
     name = FEATURES.name(SHOP.name)
     found = [r for p in range(PARTITIONS) for r in read_all(broker.bootstrap, name, p)]

@@ -7,6 +7,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from headrace.bus.blocks import Block
 from headrace.bus.kafka import always, fence, read_all
+from headrace.bus.scribe import Made
 from headrace.bus.transaction import Transaction
 from headrace.bus.transactions import Outcome, Transactions
 from headrace.chaos.mutants import HASTY
@@ -39,10 +40,10 @@ def story(kind, broker, topic):
     with proxied(broker.kafka_port) as proxy:
         transactions = kind(f"{LOOPBACK}:{proxy.port}", topic, lambda: None, **HASTY)
         assert fence(transactions.producer, 30, always)
-        outcome = transactions.carry_out(Transaction([only(topic, b"first")]))
+        outcome = transactions.carry_out(Transaction([Made([only(topic, b"first")])]))
         assert proxy.held.is_set()
         transactions.begin()
-        transactions.send(Transaction([only(topic, b"second")]))
+        transactions.send(Transaction([Made([only(topic, b"second")])]))
         assert transactions.producer.flush(10) == 0
         proxy.release()
         transactions.abort()

@@ -5,6 +5,7 @@ from prometheus_client import REGISTRY
 
 from headrace.bus import metering
 from headrace.bus.blocks import Block
+from headrace.bus.scribe import Made
 from headrace.bus.transaction import Transaction
 
 
@@ -15,7 +16,7 @@ def value(name: str, **labels: str) -> float:
 def test_a_committed_transaction_counts_what_others_can_read() -> None:
     topics = ["p.validated.v1"] * 3 + ["p.rejected.v1", "p.ledger.v1", "p.metered-changelog.v1"]
     produced = [Block(topic, 0, pa.array([b""]), pa.array([b""])) for topic in topics]
-    metering.committed("metered", Transaction(produced=produced, rows=4))
+    metering.committed("metered", Transaction([Made(produced)], rows=4))
     assert value("headrace_events_in_total", service="metered") == 4
     assert value("headrace_events_out_total", service="metered", topic="p.validated.v1") == 3
     assert value("headrace_rejected_total", service="metered", pipeline="p") == 1

@@ -108,6 +108,7 @@ class Lane:
         """Write changed state, progress and offsets: the last thing before a commit."""
         for state in self.states.values():
             self._keep(state.table, state.changed(), transaction)
+        self._deep = 0  # whoever carries the transaction out asks for its trees
         if self.progress == self._before.newest:
             return
         self._later(transaction.rows, partial(self._told, self.progress), transaction)
@@ -307,7 +308,8 @@ class Lane:
         self._deep += 1
         if self._deep == DEEP:
             self._deep = 0
-            self.progress.row()
+            for peaks in trees.values():
+                peaks.result()
 
     def _every_row_ended(self, batch: Batch, step: Step) -> None:
         if batch.topic.scope == "control":

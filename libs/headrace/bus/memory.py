@@ -40,7 +40,6 @@ class MemoryLog:
 
     def commit(self, transaction: Transaction) -> None:
         """Make a transaction visible: its records and its offsets at once."""
-        transaction.settle()
         for block in transaction.produced:
             self.add(block)
         self.committed |= transaction.offsets

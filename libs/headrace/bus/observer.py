@@ -32,7 +32,7 @@ from headrace.contracts.catalogue import schema
 from headrace.contracts.topics import PIPELINES, Topic
 from headrace.pipeline.definition import Definition
 
-COMMIT = 15.0  # seconds; whom the broker leaves waiting for longer ends, and is started again
+PATIENCE = 15.0  # seconds; whom the broker leaves waiting for longer ends, and is started again
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class KafkaObserver:
         self._behind |= {(t.topic, t.partition) for t in wanted}
 
     def _ends(self, topic: str, partitions: int) -> dict[int, int]:
-        return {p: end_of(self._consumer, TopicPartition(topic, p), COMMIT) for p in range(partitions)}
+        return {p: end_of(self._consumer, TopicPartition(topic, p), PATIENCE) for p in range(partitions)}
 
     def _say(self, said: list[Said]) -> None:
         if not said:
@@ -127,7 +127,7 @@ class KafkaObserver:
             send(self._producer, encoded(self._encoder, item, self._definitions[item.fields["pipeline"]]))
         reach("mid-produce")
         reach("during-commit")
-        self._watched.call(lambda: self._producer.commit_transaction(COMMIT), 2 * COMMIT)
+        self._watched.call(lambda: self._producer.commit_transaction(PATIENCE), 2 * PATIENCE)
         reach("after-commit")
 
 

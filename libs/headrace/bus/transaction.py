@@ -13,24 +13,26 @@ class Transaction:
     """Everything that becomes visible at once: records, and the offsets of the inputs they came from.
 
     ``offsets`` are by service, topic and partition. ``tails`` name the services that have taken all that the
-    transaction writes to a topic's partition: their offset is the end of it, once it has been written. What is
-    ``coming`` is ``produced`` when it is settled.
+    transaction writes to a topic's partition: their offset is the end of it, once it has been written.
     """
 
-    produced: list[Block] = field(default_factory=list)
+    coming: list[Coming[Sequence[Block]]] = field(default_factory=list)
     offsets: dict[tuple[str, str, int], int] = field(default_factory=dict)
     tails: dict[Place, str] = field(default_factory=dict)
     rows: int = 0
-    coming: list[Coming[Sequence[Block]]] = field(default_factory=list)
+
+    @property
+    def produced(self) -> list[Block]:
+        """Return what is written, as soon as it is encoded."""
+        return [block for blocks in self.coming for block in blocks.result()]
 
     def settle(self) -> None:
-        """Take what is still to be encoded; raise what its encoding raises."""
-        self.produced += [block for blocks in self.coming for block in blocks.result()]
-        self.coming.clear()
+        """Wait for what is still being encoded; raise what its encoding raises."""
+        for blocks in self.coming:
+            blocks.result()
 
     def records(self) -> Iterator[Outgoing]:
-        """Yield what is written, record by record; what is still to be encoded is waited for."""
-        self.settle()
+        """Yield what is written, record by record."""
         for block in self.produced:
             yield from block
 

@@ -117,8 +117,9 @@ class Transactions:
         """Hand over the records."""
         self._ends.clear()
         lasts = set(transaction.last_of_tails().values())
-        middle = len(transaction.produced) // 2 if planned("mid-produce") else -1
-        for n, block in enumerate(transaction.produced):
+        produced = transaction.produced
+        middle = len(produced) // 2 if planned("mid-produce") else -1
+        for n, block in enumerate(produced):
             half = len(block) // 2 if n == middle else 0
             if n == middle:
                 self._send(block.cut(0, half))
