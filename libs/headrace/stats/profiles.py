@@ -1,8 +1,8 @@
 """Mergeable exact counts: what a batch looked like, in integers, so that any cut and any order gives the same profile.
 
 Numbers fall into signed log-linear buckets (eight to an octave, at most 12.5 % wide), as in HdrHistogram and in the
-interpolated mapping of DDSketch (Masson, Rim, Lee 2019, section 4): edges depend on no data, and ``frexp`` finds them
-without a logarithm. Categories with too many values are a bottom-k sample by hash (Beyer et al. 2007) with exact counts:
+interpolated mapping of DDSketch (Masson, Rim, Lee 2019, section 4): edges depend on no data, and the first
+bits of a float tell its bucket. Categories with too many values are a bottom-k sample by hash (Beyer et al. 2007) with exact counts:
 a value among the k smallest hashes of the whole is among them in every part, so merging loses nothing that is kept.
 """
 
@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from itertools import repeat
-from operator import sub
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Kind = Literal["number", "category"]
 Counts = dict[str, int]
+Places = NDArray[np.uint16]
 Values = NDArray[Any] | Sequence[float | None] | Sequence[str | None]
 
 PARTS = 8  # buckets to an octave
@@ -28,6 +28,9 @@ OTHER = "~other"
 SCORE_BINS = 20
 CALIBRATION_BINS = 10
 MILLION = 1_000_000
+_LAST = np.uint64(48)  # where the last of a float's first 16 bits is, and those of them that tell its bucket
+_TOLD = np.uint16(0x10000 - 16 // PARTS)
+_SIGN = np.uint16(0x8000)
 
 
 class FeatureProfile(TypedDict):
@@ -93,8 +96,8 @@ def scores(values: ArrayLike, *, probability: bool = True) -> Counts:
     if not probability:
         return _number_counts(_floats(values))
     places = np.clip((_floats(values) * SCORE_BINS).astype(np.int64), 0, SCORE_BINS - 1)
-    found, counts = np.unique(places, return_counts=True)
-    return {f"{place / SCORE_BINS:.2f}": int(n) for place, n in zip(found, counts, strict=True)}
+    counts = np.bincount(places, minlength=SCORE_BINS).tolist()
+    return {f"{place / SCORE_BINS:.2f}": n for place, n in enumerate(counts) if n}
 
 
 def quality(losses: ArrayLike, predicted: ArrayLike = (), happened: ArrayLike = ()) -> Quality:
@@ -143,24 +146,34 @@ def _number_counts(values: NDArray[np.float64]) -> Counts:
 
 def _numbers_counts(values: NDArray[np.float64]) -> list[Counts]:
     """Return the counts of each row of a matrix by bucket, without what is not finite."""
-    finite = np.isfinite(values)
-    edges = np.sort(np.where(finite, _edges(np.where(finite, values, 0.0)), np.inf), axis=1)
-    first = np.ones(edges.shape, bool)
-    first[:, 1:] = edges[:, 1:] != edges[:, :-1]
-    found: list[Counts] = []
-    for row, begins, known in zip(edges, first, finite.sum(axis=1).tolist(), strict=True):
-        starts = np.flatnonzero(begins[:known]).tolist()
-        sizes = map(sub, [*starts[1:], known], starts)
-        found.append(dict(zip(map(repr, row[starts].tolist()), sizes, strict=True)))
+    places = np.sort(_places(values), axis=1, kind="stable")  # a radix sort, for 16 bits
+    first = np.ones(places.shape, bool)
+    first[:, 1:] = places[:, 1:] != places[:, :-1]
+    begins = np.flatnonzero(first)
+    edges = _edges(places.ravel()[begins]).tolist()
+    found: list[Counts] = [{} for _ in values]
+    rows, sizes = (begins // values.shape[1]).tolist(), np.diff(begins, append=places.size).tolist()
+    for row, edge, size in zip(rows, edges, sizes, strict=True):
+        if edge != np.inf:
+            found[row][repr(edge)] = size
     return found
 
 
-def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the edge nearest to zero of each number's bucket; tiny numbers become zero."""
-    part, exponent = np.frexp(values)
-    edge = np.ldexp(np.trunc(part * (2 * PARTS)) / (2 * PARTS), exponent)
-    near_zero = np.abs(values) < 2.0**TINY
-    return np.where(near_zero, 0.0, edge)
+def _places(values: NDArray[np.float64]) -> Places:
+    """Return the number of each value's bucket, in the order of the buckets; the last one for what is not finite.
+
+    A bucket's numbers begin with the same bits; tiny ones are in that of zero. A negative number's bits are turned over.
+    """
+    kept = np.where(np.isfinite(values), values, np.inf)
+    kept[np.abs(kept) < 2.0**TINY] = 0.0
+    bits = (kept.view(np.uint64) >> _LAST).astype(np.uint16) & _TOLD
+    return np.where(bits < _SIGN, bits | _SIGN, ~bits)
+
+
+def _edges(places: Places) -> NDArray[np.float64]:
+    """Return the edge nearest to zero of buckets."""
+    bits = np.where(places < _SIGN, ~places, places ^ _SIGN)
+    return (bits.astype(np.uint64) << _LAST).view(np.float64)
 
 
 def _category_counts(values: Any) -> Counts:
