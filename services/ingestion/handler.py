@@ -12,7 +12,7 @@ from headrace.bus.service import Batch, Context, Emit, Refused, Rows, Step
 from headrace.contracts.arrow import as_type, filled, filtered, taken
 from headrace.contracts.frame import SIZE
 from headrace.contracts.topics import VALIDATED
-from headrace.pipeline.claims import BODY, Claimed, blocks
+from headrace.pipeline.claims import BODY, Claimed, Claims
 from headrace.pipeline.definition import Definition, Rule
 from headrace.pipeline.rules import Checker, checker
 from headrace.pipeline.schemas import MARK
@@ -116,8 +116,8 @@ def _repeated(batch: Batch, good: np.ndarray, rows: Rows, view: Contract) -> lis
         at, columns = selection.rows[keep].tolist(), filtered(selection.columns, keep)
         rules = view.unique.get(record, ())
         found += entries(rules, columns, at, [ids[n] for n in at], [times[n] for n in at])
-    held, _ = rows["claimed"].index.held(batch.lineage["event_id"], batch.since, batch.tick)
-    claimed = {ids[n] for n in np.flatnonzero(held)}
+    met = rows["claimed"].index.meet(batch.lineage["event_id"], batch.since, batch.tick)
+    claimed = {ids[n] for n in np.flatnonzero(met.held)}
     holders = Holders(rows["values"].get)
     in_order = sorted(found, key=lambda e: e.row)
     broken = repeated(in_order, holders, claimed.__contains__)
@@ -129,17 +129,18 @@ def _claim(batch: Batch, good: np.ndarray, rows: Rows, memory: int) -> tuple[Ref
     """Claim the ids of good rows; return those that another body holds, and those that came again unchanged."""
     lineage = taken(batch.lineage, good)
     ids, bodies = filled(lineage["event_id"], ""), _digests(batch, good)
-    held, kept = rows["claimed"].index.held(ids, batch.since, batch.tick)
-    first = _firsts(ids)
-    fresh = ~held & (first == np.arange(len(ids)))
+    claims: Claims = rows["claimed"].index
+    met = claims.meet(ids, batch.since, batch.tick)
+    fresh = ~met.held & (met.firsts == np.arange(len(ids)))
     again = np.flatnonzero(~fresh)
-    known = np.where(held[again, None], kept[again], bodies[first[again]])
+    known = np.where(met.held[again, None], met.bodies[again], bodies[met.firsts[again]])
     same = (known == bodies[again]).all(axis=1)
     dues = as_type(lineage["event_time"], pa.int64()).to_numpy() + memory
     if fresh.any():
         claimed = Claimed(filtered(ids, fresh), bodies[fresh], dues[fresh])
         offset = batch.lineage["origin"][0]["offset"].as_py()
-        keys, found = zip(*blocks(claimed, offset, batch.tick, memory), strict=True)
+        made = claims.claim(claimed, met.numbers[fresh], offset, batch.tick, memory)
+        keys, found = zip(*made, strict=True)
         rows["claimed"].put(keys, found)
     conflicts = good[again[~same]]
     refused = Refused(
@@ -151,17 +152,6 @@ def _claim(batch: Batch, good: np.ndarray, rows: Rows, memory: int) -> tuple[Ref
         hint="an accepted event cannot be changed; send a new event with an id of its own",
     )
     return refused, good[again[same]]
-
-
-def _firsts(ids: pa.Array) -> np.ndarray:
-    """Return for each row where its id comes for the first time in the batch."""
-    coded = ids.dictionary_encode()
-    if len(coded.dictionary) == len(ids):
-        return np.arange(len(ids))
-    names = coded.indices.to_numpy()
-    _, firsts = np.unique(names, return_index=True)
-    found: np.ndarray = firsts[names]
-    return found
 
 
 def _digests(batch: Batch, rows: np.ndarray) -> np.ndarray:

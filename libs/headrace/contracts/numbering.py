@@ -55,14 +55,6 @@ def _place(
 
 
 @kernel
-def _find(
-    data: Bytes, bounds: Any, hashes: Any, table: Any, names: Any, held: Bytes, ends: Ints, out: Ints
-) -> None:
-    for n in range(len(out)):
-        out[n] = table[_place(data, bounds[n], bounds[n + 1], hashes[n], table, names, held, ends)]
-
-
-@kernel
 def _add(
     data: Bytes, bounds: Any, hashes: Any, table: Any, names: Any, held: Bytes, ends: Ints, count: Any, out: Ints
 ) -> Any:  # fmt: skip
@@ -111,13 +103,6 @@ class Numbering:
     def __len__(self) -> int:
         return self._count
 
-    def find(self, texts: pa.Array) -> Ints:
-        """Return the number of each text, ``ABSENT`` where it has none."""
-        data, bounds, hashes = self._hashed(texts)
-        out = np.empty(len(texts), np.int64)
-        _find(data, bounds, hashes, self._table, self._names, self._held, self._ends, out)
-        return out
-
     def number(self, texts: pa.Array) -> Ints:
         """Return the number of each text; those that had none get the next ones, in order."""
         data, bounds, hashes = self._hashed(texts)
@@ -154,9 +139,9 @@ class Numbering:
 
     def _make_room(self, texts: int, size: int) -> None:
         count, used = self._count, int(self._ends[self._count])
-        self._held = grown(self._held, used, used + size)
-        self._names = grown(self._names, count, count + texts)
-        self._ends = grown(self._ends, count + 1, count + 1 + texts)
+        self._held = grown(self._held, used + size)
+        self._names = grown(self._names, count + texts)
+        self._ends = grown(self._ends, count + 1 + texts)
         if _LOAD * (count + texts) > len(self._table):
             self._enter_all(_LOAD * (count + texts))
 
@@ -165,18 +150,19 @@ class Numbering:
         _enter(self._table, self._names, self._count)
 
 
-def grown(held: Any, used: int, needed: int) -> Any:
-    """Return an array that begins with the ``used`` rows of ``held`` and has room for those ``needed``."""
-    if needed <= len(held):
-        return held
-    out = np.empty((max(needed, len(held) + len(held) // 2), *held.shape[1:]), held.dtype)
-    out[:used] = held[:used]
-    return out
+def grown(held: Any, needed: int) -> Any:
+    """Return an array with room for ``needed`` rows that begins as ``held`` does, which is gone.
+
+    It grows where it is, if there is room: to move megabytes costs more than to number what comes. So nobody may look
+    into ``held`` any more, by no view either.
+    """
+    if needed > len(held):
+        held.resize((max(needed, len(held) + len(held) // 2), *held.shape[1:]), refcheck=False)
+    return held
 
 
 def warm() -> None:
     """Compile the kernels and leave them in the cache on disk."""
     numbering = Numbering()
     numbering.number(pa.array(["a"]))
-    numbering.find(pa.array(["a"]))
     numbering.keep(np.ones(1, bool))
