@@ -9,22 +9,19 @@ from typing import Any
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    IsolationLevel,
-    KafkaException,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from headrace.bus import metering
 from headrace.bus.arrivals import Arrivals, Told, by_place
 from headrace.bus.backpressure import Backpressure
+from headrace.bus.ends import LAST, STABLE, Ends
 from headrace.bus.engine import Engine
 from headrace.bus.failpoints import reach
 from headrace.bus.fusion import FusedEngine
 from headrace.bus.identity import ids_of, refuse_others, remembered
 from headrace.bus.inbox import Inbox, read_columns
 from headrace.bus.kafka import (
-    CLIENT,
     Going,
     always,
     answered,
@@ -38,6 +35,7 @@ from headrace.bus.kafka import (
 from headrace.bus.lane import Lane
 from headrace.bus.records import Incoming
 from headrace.bus.scribe import AT_ONCE
+from headrace.bus.stalls import EVERY, Stalls
 from headrace.bus.transaction import Transaction
 from headrace.bus.transactions import Outcome, Transactions, retire
 from headrace.bus.unreadable import Stepping
@@ -56,6 +54,7 @@ class KafkaRunner:
 
     transactions_class: type[Transactions] = Transactions
     queued_rows = 100_000  # of one partition of an input, before its fetching pauses
+    look_every = EVERY  # seconds
 
     def __init__(self, bootstrap: str, engine: Engine | FusedEngine, *, replica: int = 0) -> None:
         self.engine = engine
@@ -65,7 +64,8 @@ class KafkaRunner:
         self._groups = {engine.service.name: self._consumer}
         self.transactions = self.transactions_class(bootstrap, f"{self._group}.{replica}", self._metadata)
         self._backpressure = Backpressure(self._consumer, self.queued_rows)
-        self._admin = self._asking()
+        self._ends = Ends(bootstrap)
+        self._stalls = Stalls(self._consumer, self._ends, self.look_every)
         self._assigned = False
         self._inbox = Inbox(self._consumer)
         self._stepping = Stepping(bootstrap, self._inbox.fetch_from, engine.wanted)
@@ -117,7 +117,9 @@ class KafkaRunner:
     def _read(self, wait: float) -> bool:
         found = self._inbox.take(wait)
         if not found:
+            self._stalls.look(self._backpressure.paused)
             return False
+        self._stalls.heard(found)
         self._new += self.engine.take(by_place(self._records(found)))
         if finished := self.engine.finished():
             self._consumer.incremental_unassign([TopicPartition(*place) for place in finished])
@@ -163,22 +165,8 @@ class KafkaRunner:
     def _settled(self, lane: Lane) -> bool:
         """Tell whether no transaction is open on a lane's changelog."""
         place = TopicPartition(lane.changelog, lane.partition)
-        levels = (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
-        stable, end = (answered(partial(self._end, place, level), SETTLED) for level in levels)
+        stable, end = (answered(partial(self._ends.of, place, level), SETTLED) for level in (STABLE, LAST))
         return stable == end
-
-    def _end(self, place: TopicPartition, level: IsolationLevel) -> int:
-        found = self._admin.list_offsets({place: OffsetSpec.latest()}, isolation_level=level)[place]
-        try:
-            return int(found.result(10).offset)
-        except KafkaException:  # it goes on asking under the leader epoch it knew before a broker's restart
-            self._admin = self._asking()
-            raise
-
-    def _asking(self) -> AdminClient:
-        return AdminClient(
-            {"bootstrap.servers": self._bootstrap, "broker.address.family": "v4"}, logger=CLIENT
-        )
 
     def _inputs(self, lane: Lane, patience: float = 30.0) -> list[TopicPartition]:
         """Return where a lane's inputs go on, and tell the lane.
@@ -206,7 +194,7 @@ class KafkaRunner:
         """Refuse topics that are others than the lane worked on, and remember those it works on now."""
         name = lane.service.name
         read = [*(q.name for q in lane.queues), *self.engine.book_topics(lane.pipeline), lane.changelog]
-        now = answered(partial(ids_of, self._admin, read), SETTLED)
+        now = answered(partial(ids_of, self._ends.client, read), SETTLED)
         refuse_others(name, before, now)
         inputs = [(name, q.name, q.partition) for q in lane.queues]
         self.transactions.notes.remember(inputs, (name, lane.changelog, lane.partition), now)
@@ -270,7 +258,7 @@ class KafkaRunner:
     def _recent(self, changelog: str, partition: int) -> list[Incoming]:
         """Return the end of a changelog, back to where it tells a lane's progress: state is long, that is short."""
         place, span = TopicPartition(changelog, partition), RECENT
-        end = answered(partial(self._end, place, IsolationLevel.READ_COMMITTED), SETTLED)
+        end = answered(partial(self._ends.of, place, STABLE), SETTLED)
         while True:
             found, _ = read_from(self._bootstrap, changelog, partition, max(end - span, 0))
             if span >= end or any(map(is_progress, found)):
