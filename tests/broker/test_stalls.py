@@ -8,6 +8,7 @@ from confluent_kafka import TopicPartition
 from conformance import orders
 from rigs import FEATURE_SERVICE, INGESTION, AbortingRunner, KafkaRig, fresh_name, never
 
+from headrace.bus.observer import KafkaObserver
 from headrace.bus.stalls import LOOKS
 from headrace.contracts.topics import FEATURES, TICKS, VALIDATED
 from headrace.errors import UnreachableError
@@ -48,6 +49,35 @@ def test_a_partition_that_is_fetched_no_more_ends_the_service(broker, withheld):
         runners[1] = rig.runner(FEATURE_SERVICE)
         rig.settle(runners)
         assert len(rig.rows(FEATURES)) == 60
+
+
+class Listener:
+    """An observer that has nothing to say."""
+
+    controls, streams = (), (TICKS,)
+
+    def observe(self, *_):
+        pass
+
+    def decide(self, *_):
+        return []
+
+
+class LookingObserver(KafkaObserver):
+    look_every = 2 * LOOK  # its fetches wait longer
+
+
+def test_an_observer_ends_too(broker):
+    with closing(KafkaRig(fresh_name(), broker)) as rig:
+        watcher = LookingObserver("listener", Listener(), rig.bootstrap, rig.registry)
+        with closing(watcher):
+            watcher.start()
+            pumped([watcher], 2 * (LOOKS + 2) * LOOK)
+            name = TICKS.name(rig.definition.name)
+            watcher._consumer.pause([TopicPartition(name, 0)])
+            rig.tick(1, 0)
+            with pytest.raises(UnreachableError, match=f"stopped to fetch {name}/0"):
+                pumped([watcher], 60)
 
 
 def test_what_is_paused_because_too_much_waits_is_no_stall(broker):

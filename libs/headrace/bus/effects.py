@@ -11,12 +11,14 @@ import pyarrow as pa
 from confluent_kafka import OFFSET_BEGINNING, Producer, TopicPartition
 
 from headrace.bus.encode import Encoder
+from headrace.bus.ends import Ends
 from headrace.bus.engine import decode_plain
 from headrace.bus.failpoints import reach
 from headrace.bus.kafka import PATIENT, answered, consumer, incoming, producer, read_from, received, send
 from headrace.bus.records import Incoming
 from headrace.bus.schemas import Registry
 from headrace.bus.service import Artifacts, Emit
+from headrace.bus.stalls import Stalls
 from headrace.bus.watched import Watched
 from headrace.contracts.topics import PIPELINES, Topic
 from headrace.errors import HeadraceError
@@ -78,6 +80,7 @@ class EffectsWorker:
     def run(self, going: Callable[[], bool]) -> None:
         """Work until ``going`` says no."""
         client = consumer(self._settings.bootstrap, self._group, **PATIENT)
+        stalls = Stalls(client, Ends(self._settings.bootstrap))
         writer = producer(self._settings.bootstrap, self._group)
         watched = Watched()
         watched.call(lambda: writer.init_transactions(30), 60)
@@ -90,7 +93,11 @@ class EffectsWorker:
         ])  # fmt: skip
         while going():
             message = client.poll(0.2)
-            if message is None or not received(message):
+            if message is None:
+                stalls.look()
+                continue
+            stalls.polled(message)
+            if not received(message):
                 continue
             record = incoming(message)
             _, _, fields = decode_plain([record], self._registry)[0]

@@ -9,6 +9,7 @@ import pyarrow as pa
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
 from headrace.bus.encode import Encoder
+from headrace.bus.ends import Ends
 from headrace.bus.engine import decode_plain
 from headrace.bus.failpoints import reach
 from headrace.bus.kafka import (
@@ -26,6 +27,7 @@ from headrace.bus.kafka import (
 from headrace.bus.records import Incoming, Outgoing
 from headrace.bus.schemas import Registry
 from headrace.bus.service import Emit
+from headrace.bus.stalls import EVERY, Stalls
 from headrace.bus.watched import Watched
 from headrace.contracts.arrow import arrow_schema
 from headrace.contracts.catalogue import schema
@@ -60,10 +62,13 @@ class Observer(Protocol):
 class KafkaObserver:
     """Runs an observer on a broker. Its own past records are among what it reads, so it needs no state of its own."""
 
+    look_every = EVERY  # seconds
+
     def __init__(self, name: str, observer: Observer, bootstrap: str, registry: Registry) -> None:
         self._observer, self._registry, self._bootstrap = observer, registry, bootstrap
         self._group = f"headrace.{name}"
         self._consumer = consumer(bootstrap, self._group, **PATIENT)
+        self._stalls = Stalls(self._consumer, Ends(bootstrap), self.look_every)
         self._producer = producer(bootstrap, self._group)
         self._encoder = Encoder(registry)
         self._definitions: dict[str, Definition] = {}
@@ -79,9 +84,12 @@ class KafkaObserver:
     def pump(self, wait: float) -> None:
         """Read what is new; decide once everything there was at the start has been read."""
         message = self._consumer.poll(wait)
+        if message is None:
+            self._stalls.look()
         found = [message, *self._consumer.consume(5_000, 0)] if message else []
         records = []
         for m in found:
+            self._stalls.polled(m)
             if received(m):
                 records.append(incoming(m))
             elif m.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- the client's own name for it

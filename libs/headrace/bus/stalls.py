@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaError, Message
 
 from headrace.bus.arrivals import Arrivals, Told
 from headrace.bus.ends import Asked, Ends
@@ -39,7 +39,14 @@ class Stalls:
             elif item.is_end:
                 self._read[item.place] = item.offset
 
-    def look(self, paused: Collection[Place]) -> None:
+    def polled(self, message: Message) -> None:
+        """Take note of a message: a record, or the end of a partition."""
+        if message.error() is None:
+            self._read[message.topic(), message.partition()] = message.offset() + 1
+        elif message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- the client's own name
+            self._read[message.topic(), message.partition()] = message.offset()
+
+    def look(self, paused: Collection[Place] = ()) -> None:
         """Find out, now that the client has nothing for us, whether it withholds records of what is not ``paused``.
 
         Raises:
