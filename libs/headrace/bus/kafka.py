@@ -93,8 +93,14 @@ _PASSING = {
     KafkaError._DESTROY_BROKER,  # noqa: SLF001 -- the metadata of a cluster that comes back names no broker at first
 }
 
+TIMEOUTS = {
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError._TIMED_OUT,  # noqa: SLF001 -- the client's own names
+    KafkaError._TIMED_OUT_QUEUE,  # noqa: SLF001 -- an earlier question holds this one up
+}
+
 # What a broker says while its partitions and coordinators move; the client marks none of it as worth another try.
-_MOVED = {
+_MOVED = TIMEOUTS | {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
@@ -104,12 +110,9 @@ _MOVED = {
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.UNSTABLE_OFFSET_COMMIT,
     KafkaError.NETWORK_EXCEPTION,
-    KafkaError.REQUEST_TIMED_OUT,
     KafkaError.BROKER_NOT_AVAILABLE,
     KafkaError.REPLICA_NOT_AVAILABLE,
     KafkaError.OFFSET_NOT_AVAILABLE,
-    KafkaError._TIMED_OUT,  # noqa: SLF001
-    KafkaError._TIMED_OUT_QUEUE,  # noqa: SLF001 -- an earlier question holds this one up
     KafkaError._WAIT_COORD,  # noqa: SLF001
     KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 -- it has no leader while its only broker is away
 }

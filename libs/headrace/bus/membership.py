@@ -19,11 +19,11 @@ from typing import Any
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, TopicPartition
 
 from headrace.bus.kafka import consumer, received
+from headrace.bus.records import Place
 
 LOG = logging.getLogger("headrace.bus")
 SESSION_MS, HEARTBEAT_MS = 6_000, 500
 _LEAVING, _SENT = 3.0, 0.2  # seconds: to hand everything back, and for the last request to go out
-Place = tuple[str, int]
 
 
 class Membership:

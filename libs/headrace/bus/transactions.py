@@ -27,7 +27,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from headrace.bus.blocks import Block
 from headrace.bus.failpoints import planned, reach
 from headrace.bus.identity import Notes
-from headrace.bus.kafka import Going, always, fence, producer, send, send_block
+from headrace.bus.kafka import TIMEOUTS, Going, always, fence, producer, send, send_block
 from headrace.bus.transaction import Transaction
 from headrace.bus.watched import StuckError, Watched
 
@@ -231,11 +231,4 @@ def _asks_for_abort(error: KafkaException | StuckError) -> bool:
 
 def _timed_out(error: KafkaException) -> bool:
     told: KafkaError = error.args[0]
-    return bool(told.retriable()) and not told.txn_requires_abort() and told.code() in _TIMEOUTS
-
-
-_TIMEOUTS = {
-    KafkaError._TIMED_OUT,  # noqa: SLF001 -- the client's own names
-    KafkaError._TIMED_OUT_QUEUE,  # noqa: SLF001
-    KafkaError.REQUEST_TIMED_OUT,
-}
+    return bool(told.retriable()) and not told.txn_requires_abort() and told.code() in TIMEOUTS
