@@ -159,7 +159,9 @@ class KafkaRunner:
         """Wait until nothing of a lane's former owner is under way: that may have been a fused chain."""
         if not within(SETTLED, partial(self._settled, lane)):
             raise UnreachableError(
-                f"a transaction on {lane.changelog}/{lane.partition} does not end", f"waited {SETTLED:g} s"
+                f"a transaction on {lane.changelog}/{lane.partition} does not end",
+                f"waited {SETTLED:g} s",
+                "headrace transactions list",
             )
 
     def _settled(self, lane: Lane) -> bool:

@@ -32,6 +32,7 @@ COMMANDS = {
     "skip": "Let a stopped service step over a record that breaks it",
     "quarantine": "List quarantined labels, or release them",
     "effects": "List what was asked of the world and is not answered",
+    "transactions": "List open transactions, or finish those that a broker tore",
     "topic": "Read a topic",
     "schema": "Check that changed schemas break nobody",
     "replay": "Compute a stretch of a topic again and compare",

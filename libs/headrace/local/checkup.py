@@ -184,6 +184,19 @@ def topics(platform: Platform) -> Finding:
     return Finding("topics", not told, found, NEXT)
 
 
+def transactions(platform: Platform) -> Finding:
+    """Check that no transaction is open whose coordinator is done with it."""
+    settings = platform.settings
+    if not answers.kafka_answers(settings):
+        return Finding("transactions", ok=True, found="not asked (no broker answers)")
+    from headrace.bus.torn import State, look  # noqa: PLC0415  (only this check needs it)
+
+    bad = [f for f in look(settings.bootstrap) if f.state is not State.OPEN]
+    told = [f"{topic}/{partition} ({f.state})" for f in bad for topic, partition in [f.writer.place]]
+    found = f"that do not end: {', '.join(told)}" if told else "all end"
+    return Finding("transactions", not told, found, "headrace transactions finish")
+
+
 def _server(
     name: str, platform: Platform, where: str, ask: Callable[..., bool], *, embedded: bool
 ) -> Finding:
@@ -207,5 +220,6 @@ CHECKS: tuple[Callable[[Platform], Finding], ...] = (
     broker,
     schema_registry,
     topics,
+    transactions,
     room,
 )
