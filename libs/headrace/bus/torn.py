@@ -130,7 +130,7 @@ def _unsettled(client: AdminClient) -> list[Place]:
     topics = client.list_topics(timeout=_WAIT).topics
     spots = [TopicPartition(name, number) for name, topic in topics.items() for number in topic.partitions]
     stable, last = (_ends(client, spots, level) for level in (STABLE, LAST))
-    return [place for place, end in last.items() if stable[place] < end]
+    return sorted(place for place, end in last.items() if stable[place] < end)
 
 
 def _ends(client: AdminClient, spots: Sequence[TopicPartition], level: IsolationLevel) -> dict[Place, int]:

@@ -21,6 +21,7 @@ from headrace.chaos.cast import Cast
 from headrace.chaos.feeder import Feeder
 from headrace.chaos.ground import Ground
 from headrace.chaos.late_end import LateEnd
+from headrace.chaos.operator import Operator
 from headrace.chaos.proxy import proxied
 from headrace.chaos.schedule import (
     ALONE,
@@ -175,6 +176,7 @@ class _Scene:
         self._names = tuple(dict.fromkeys((*order.cast, CLOCK)))
         self._members = [member for name in self._names for member in name.split("+")]
         self._ground = Ground(home)
+        self._operator = Operator(self._ground.settings)
         self._step = 0
         self._stuck: list[str] = []
         self._fed = False
@@ -193,6 +195,7 @@ class _Scene:
             stack.callback(oracle.kill)
             cast = self._cast(stack)
             stack.callback(cast.close)
+            stack.callback(self._operator.close)
             cast.start()
             calm = beside()
             self._feed(cast)
@@ -205,6 +208,8 @@ class _Scene:
             "fenced": cast.fenced,
             "broker_kills": self._broker_kills,
             "restarts": cast.restarts,
+            "torn": self._operator.finished,
+            "refused": self._operator.refused,
             "failpoints": {service: self._points(cast, service) for service in self._order.cast},
             **report,
             "stuck": self._stuck,
@@ -277,6 +282,7 @@ class _Scene:
             threading.Thread(target=self._ground.stop_broker, args=(fault.pause,), daemon=True).start()
         else:
             self._ground.kill_broker()
+            self._operator.call()
 
     def _oracle(self) -> "subprocess.Popen[str]":
         settings = self._ground.settings
