@@ -28,6 +28,7 @@ from confluent_kafka.admin import (
 from headrace.bus.kafka import always, fence, producer, read_all
 from headrace.bus.markers import writers
 from headrace.bus.torn import _VERIFIES, State, look
+from headrace.local.answers import within
 from headrace.local.checkup import transactions
 from headrace.local.platform import Platform
 from headrace.testing.broker import running_kafka
@@ -52,6 +53,10 @@ def verify(kafka, *, on):
     client = AdminClient({"bootstrap.servers": kafka.bootstrap})
     resource = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[entry])
     client.incremental_alter_configs([resource])[resource].result(60)
+    asked = ConfigResource(ResourceType.BROKER, "1")
+    assert within(
+        30, lambda: client.describe_configs([asked])[asked].result(60)[_VERIFIES].value == str(on).lower()
+    )
 
 
 @contextmanager
@@ -69,6 +74,7 @@ def begun(kafka, owner, topic, partitions):
 
 def behind(kafka, owner, place):
     """Write a record under the epoch of a producer whose transaction is over; return what the partition knows."""
+    assert within(30, lambda: states(kafka, place[0]) == {})  # its ends come after the answer to a commit
     (known,) = writers(kafka.bootstrap, [(place[0], 0)])
     mine = [w for w in writers(kafka.bootstrap, [place]) if w.producer == known.producer]
     batch = DefaultRecordBatchBuilder(
@@ -87,7 +93,7 @@ def behind(kafka, owner, place):
 
     verify(kafka, on=False)
     try:
-        assert asyncio.run(send()) == 0
+        assert within(30, lambda: asyncio.run(send()) == 0)  # what was switched takes effect a little later
     finally:
         verify(kafka, on=True)
 

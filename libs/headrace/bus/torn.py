@@ -5,7 +5,8 @@ nevertheless (decision 0044). Readers of committed records stand still there for
 and the coordinator's own log says which.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -72,11 +73,9 @@ def look(bootstrap: str) -> list[Found]:
         HeadraceError: when it refuses to tell.
     """
     ends = Ends(bootstrap)
-    try:
+    with _answering(bootstrap):
         before = _open(bootstrap, _unsettled(ends.client))
         known = steps(bootstrap, ends.client, {w.producer for w in before}) if before else {}
-    except KafkaException as error:
-        raise UnreachableError(f"the broker at {bootstrap} does not answer", str(error.args[0])) from error
     after = set(_open(bootstrap, [w.place for w in before]))
     found = [judged(writer, known[writer.producer]) for writer in before if writer in after]
     return [f for f in found if f.owner is None or f.owner.startswith(OWN)]
@@ -97,8 +96,8 @@ def judged(writer: Writer, history: Sequence[Step]) -> Found:
     return Found(writer, State.TORN, last.owner, decided[-1], last.epoch)
 
 
-def finish(bootstrap: str, torn: Sequence[Found]) -> None:
-    """Write the missing ends of torn transactions.
+def finish(bootstrap: str, torn: Sequence[Found]) -> list[Found]:
+    """Write the missing ends of torn transactions; return those that were torn to the last.
 
     An owner that could still write under the epoch of a decision is fenced first: its next records must not get an end
     that is not theirs. One that has gone on under a later epoch is safe from it, for the broker refuses the marker.
@@ -108,17 +107,27 @@ def finish(bootstrap: str, torn: Sequence[Found]) -> None:
         UnreachableError: when a broker does not answer.
         HeadraceError: when a leader refuses an end.
     """
-    _refuse_unverified(Ends(bootstrap).client)
-    for owner in {f.owner for f in torn if f.decision and f.latest <= f.decision.epoch and f.owner}:
-        writer = producer(bootstrap, owner)
-        try:
-            fence(writer, _FENCING, always)
-        except KafkaException as error:
-            raise UnreachableError(f"{owner} cannot be fenced", str(error.args[0])) from error
-        finally:
-            retire(writer)
-    still = {f.writer for f in look(bootstrap) if f.state is State.TORN}
-    write(bootstrap, [f.marker for f in torn if f.writer in still])
+    with _answering(bootstrap):
+        _refuse_unverified(Ends(bootstrap).client)
+        for owner in {f.owner for f in torn if f.decision and f.latest <= f.decision.epoch and f.owner}:
+            writer = producer(bootstrap, owner)
+            try:
+                fence(writer, _FENCING, always)
+            finally:
+                retire(writer)
+    wanted = {f.writer for f in torn}
+    still = [f for f in look(bootstrap) if f.state is State.TORN and f.writer in wanted]
+    write(bootstrap, [f.marker for f in still])
+    return still
+
+
+@contextmanager
+def _answering(bootstrap: str) -> Iterator[None]:
+    """Turn what the client says of a broker that is away into what people read."""
+    try:
+        yield
+    except KafkaException as error:
+        raise UnreachableError(f"the broker at {bootstrap} does not answer", str(error.args[0])) from error
 
 
 def _open(bootstrap: str, places: Sequence[Place]) -> list[Writer]:

@@ -35,17 +35,17 @@ def finish(
 
     Open ones are left alone. Exit 5 when one is left whose end nobody knows.
     """
-    from headrace.bus.torn import State, finish, look
+    from headrace.bus import torn as tears
     from headrace.cli.broker import broker
     from headrace.errors import CheckError
 
     with broker() as (settings, _, _):
-        found = look(settings.bootstrap)
-        torn = [f for f in found if f.state is State.TORN]
+        found = tears.look(settings.bootstrap)
+        torn = [f for f in found if f.state is tears.State.TORN]
         if yes and torn:
-            finish(settings.bootstrap, torn)
+            torn = tears.finish(settings.bootstrap, torn)
     _print(torn, as_json=as_json, done=yes)
-    if unexplained := [f for f in found if f.state is State.UNEXPLAINED]:
+    if unexplained := [f for f in found if f.state is tears.State.UNEXPLAINED]:
         topic, partition = unexplained[0].writer.place
         raise CheckError(
             f"{len(unexplained)} open transactions have no end that is known",
