@@ -25,6 +25,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from headrace.bus.decisions import steps
 from headrace.bus.kafka import always, fence, producer, read_all
 from headrace.bus.markers import writers
 from headrace.bus.torn import _VERIFIES, State, look
@@ -166,6 +167,18 @@ def test_a_transaction_that_is_under_way_is_left_alone(kafka, topic):
         assert states(kafka, topic) == {0: State.OPEN, 1: State.OPEN}
         writer.commit_transaction(30)
     assert seen(kafka, topic) == [b"in time"]
+
+
+def test_one_that_ends_while_the_decisions_are_read_is_not_torn(kafka, topic, monkeypatch):
+    with begun(kafka, "headrace.ending.0", topic, [0, 1]) as writer:
+
+        def ending(*asked):
+            writer.commit_transaction(30)
+            assert within(30, lambda: seen(kafka, topic) == [b"in time"])
+            return steps(*asked)
+
+        monkeypatch.setattr("headrace.bus.torn.steps", ending)
+        assert states(kafka, topic) == {}
 
 
 def test_an_owner_that_has_begun_anew_on_the_same_partition_is_left_alone(kafka, topic):
