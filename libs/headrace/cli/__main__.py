@@ -19,7 +19,7 @@ from headrace import __version__
 from headrace.errors import HeadraceError
 
 COMMANDS = {
-    "demo": "Run a year of real flights through the whole loop and verify it",
+    "demo": "Run a year of real flights through the loop and verify it",
     "init": "Make a pipeline from a CSV or Parquet file",
     "up": "Start Kafka, the schema registry and every service",
     "down": "Stop them all",
