@@ -15,6 +15,7 @@ from aiokafka.protocol.types import (
     Int64,
     Schema,
     String,
+    TaggedFields,
 )
 from confluent_kafka.admin import AdminClient
 
@@ -54,19 +55,16 @@ class Step(NamedTuple):
     at: int
 
 
-def _schema(text: type[String], array: type[Array]) -> Schema:
+def _schema(text: type[String], array: type[Array], *tags: tuple[str, type[TaggedFields]]) -> Schema:
     """Return a value's fields; what follows them in later versions is tagged, and not asked for."""
     return Schema(
         ("producer", Int64), ("epoch", Int16), ("timeout", Int32), ("status", Int8),
-        # Behind a topic of the compact form stand its own tagged fields: none, which is one byte of 0.
-        ("places", array(
-            ("topic", text("utf-8")), ("partitions", array(Int32)), *([("tags", Int8)] if array is CompactArray else []),
-        )),
+        ("places", array(("topic", text("utf-8")), ("partitions", array(Int32)), *tags)),
         ("updated", Int64),
     )  # fmt: skip
 
 
-_VALUES = {0: _schema(String, Array), 1: _schema(CompactString, CompactArray)}
+_VALUES = {0: _schema(String, Array), 1: _schema(CompactString, CompactArray, ("tags", TaggedFields))}
 _KEY = Schema(("version", Int16), ("owner", String("utf-8")))
 
 

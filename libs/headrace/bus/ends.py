@@ -30,13 +30,12 @@ class Ends:
         Raises:
             KafkaException: when the broker does not tell within 10 s.
         """
-        asked = self.client.list_offsets({place: OffsetSpec.latest()}, isolation_level=level)
-        return self._told(asked[place], 10)
+        return self._told(self.ask([place], level)[place], 10)
 
-    def ask(self, places: Iterable[TopicPartition]) -> Asked:
-        """Ask for the stable ends of partitions, without waiting."""
+    def ask(self, places: Iterable[TopicPartition], level: IsolationLevel = STABLE) -> Asked:
+        """Ask for the ends of partitions, without waiting."""
         latest = {place: OffsetSpec.latest() for place in places}
-        return self.client.list_offsets(latest, isolation_level=STABLE) if latest else {}
+        return self.client.list_offsets(latest, isolation_level=level) if latest else {}
 
     def told(self, asked: Asked) -> dict[Place, int]:
         """Return the ends that were asked for, or none at all while one is missing."""

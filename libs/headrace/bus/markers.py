@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from aiokafka import TopicPartition as Spot
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
@@ -23,6 +22,7 @@ from aiokafka.protocol.types import (
 )
 
 from headrace.bus.records import Place
+from headrace.bus.wire import connected, leader
 from headrace.errors import HeadraceError, UnreachableError
 
 NONE = -1
@@ -176,13 +176,8 @@ def _asked(
     bootstrap: str, places: Iterable[Place], ask: Callable[[AIOKafkaClient], Coroutine[Any, Any, Answer]]
 ) -> Answer:
     async def talk() -> Answer:
-        client = AIOKafkaClient(bootstrap_servers=bootstrap)
-        try:
-            await client.bootstrap()
-            await client.set_topics({topic for topic, _ in places})
+        async with connected(bootstrap, {topic for topic, _ in places}) as client:
             return await ask(client)
-        finally:
-            await client.close()
 
     try:
         return asyncio.run(talk())
@@ -195,10 +190,10 @@ def _named(place: Place) -> tuple[str, list[int], dict[int, bytes]]:
 
 
 def _leader(client: AIOKafkaClient, place: Place) -> Any:
-    leader = client.cluster.leader_for_partition(Spot(*place))
-    if leader in {None, NONE}:
+    found = leader(client, place)
+    if found in {None, NONE}:
         raise UnreachableError(f"{place[0]}/{place[1]} has no leader", "a broker is away")
-    return leader
+    return found
 
 
 def _refuse(what: str, place: Place, code: int) -> None:

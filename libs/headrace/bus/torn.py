@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from headrace.bus.decisions import DECIDED, GOING, Status, Step, steps
 from headrace.bus.ends import LAST, STABLE, Ends
@@ -74,7 +74,7 @@ def look(bootstrap: str) -> list[Found]:
     """
     ends = Ends(bootstrap)
     with _answering(bootstrap):
-        before = _open(bootstrap, _unsettled(ends.client))
+        before = _open(bootstrap, _unsettled(ends))
         known = steps(bootstrap, ends.client, {w.producer for w in before}) if before else {}
     after = set(_open(bootstrap, [w.place for w in before]))
     found = [judged(writer, known[writer.producer]) for writer in before if writer in after]
@@ -134,16 +134,16 @@ def _open(bootstrap: str, places: Sequence[Place]) -> list[Writer]:
     return [w for w in writers(bootstrap, places) if w.start != NONE]
 
 
-def _unsettled(client: AdminClient) -> list[Place]:
+def _unsettled(ends: Ends) -> list[Place]:
     """Return the partitions that end behind what readers of committed records see."""
-    topics = client.list_topics(timeout=_WAIT).topics
+    topics = ends.client.list_topics(timeout=_WAIT).topics
     spots = [TopicPartition(name, number) for name, topic in topics.items() for number in topic.partitions]
-    stable, last = (_ends(client, spots, level) for level in (STABLE, LAST))
+    stable, last = (_ends(ends, spots, level) for level in (STABLE, LAST))
     return sorted(place for place, end in last.items() if stable[place] < end)
 
 
-def _ends(client: AdminClient, spots: Sequence[TopicPartition], level: IsolationLevel) -> dict[Place, int]:
-    asked = client.list_offsets({spot: OffsetSpec.latest() for spot in spots}, isolation_level=level)
+def _ends(ends: Ends, spots: Sequence[TopicPartition], level: IsolationLevel) -> dict[Place, int]:
+    asked = ends.ask(spots, level)
     return {(spot.topic, spot.partition): future.result(_WAIT).offset for spot, future in asked.items()}
 
 

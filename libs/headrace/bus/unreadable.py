@@ -12,14 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol, TypeVar
 
-from aiokafka import TopicPartition as Spot
-from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.fetch import FetchRequest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from headrace.bus.arrivals import Arrivals, Told, arrivals
 from headrace.bus.records import Incoming, Place
 from headrace.bus.refusals import UNREADABLE
+from headrace.bus.wire import connected, leader
 from headrace.contracts.topics import EVENTS
 
 LOG = logging.getLogger("headrace.bus")
@@ -135,18 +134,13 @@ def _steppable(told: Told) -> bool:
 
 async def extent(bootstrap: str, topic: str, partition: int, offset: int) -> Extent | None:
     """Return the extent of the batch that holds an offset, by its header; None when that makes no sense."""
-    client = AIOKafkaClient(bootstrap_servers=bootstrap)
-    try:
-        await client.bootstrap()
-        client.add_topic(topic)
-        await client.force_metadata_update()
-        leader = client.cluster.leader_for_partition(Spot(topic, partition))
+    async with connected(bootstrap, [topic]) as client:
         asked = FetchRequest(
             100, 1, 1, 0, [(topic, [(partition, offset, 1)])]
         )  # 1 byte: the first batch, whole
-        ((_, ((_, code, end, *_, batch),)),) = (await client.send(leader, asked)).topics
-    finally:
-        await client.close()
+        ((_, ((_, code, end, *_, batch),)),) = (
+            await client.send(leader(client, (topic, partition)), asked)
+        ).topics
     return None if code else _extent(batch, offset, end)
 
 
